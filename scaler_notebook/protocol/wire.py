@@ -178,5 +178,6 @@ ENGINE_CODEC: Codec[messages.EngineMessage] = Codec(
         27: messages.TaskAttemptFailed,
         28: messages.TaskItem,
         29: messages.EngineTasks,
+        30: messages.TaskNested,
     }
 )

@@ -9,10 +9,24 @@ import { KINDS, makeRows, takeRows } from "../../scaler_notebook/notebook/views/
  */
 export function rowsOf(described) {
   const rows = makeRows();
-  /** @type {string[]} */
-  const strings = [];
+  const columns = columnsOf(described, rows);
+  const progress = described.flatMap(({ progress: [done, total] = [] }, i) =>
+    total === undefined ? [] : [[i, done, total, ""]],
+  );
+  const { strings } = rows;
+  takeRows(rows, { whole: true, title: "", epoch: 0, strings, columns, progress, edges: [] });
+  return rows;
+}
+
+/**
+ * The columns of rows that are described in this way.
+ *
+ * @param {Record<string, unknown>[]} described
+ * @param {{strings: string[], lowered: string[]}} texts of the board, to which theirs are added
+ */
+export function columnsOf(described, { strings, lowered }) {
   const numberOf = (text) => {
-    if (!strings.includes(text)) strings.push(text);
+    if (!strings.includes(text)) lowered[strings.push(text) - 1] = text.toLowerCase();
     return strings.indexOf(text);
   };
   const columns = [[], [], [], [], [], [], [], [], [], []];
@@ -23,11 +37,7 @@ export function rowsOf(described) {
       columns[c].push(c === 1 ? KINDS.indexOf(value) : [0, 2, 6].includes(c) ? numberOf(value) : value),
     );
   }
-  const progress = described.flatMap(({ progress: [done, total] = [] }, i) =>
-    total === undefined ? [] : [[i, done, total, ""]],
-  );
-  takeRows(rows, { whole: true, title: "", epoch: 0, strings, columns, progress, edges: [] });
-  return rows;
+  return columns;
 }
 
 /**

@@ -10,7 +10,7 @@ import pytest
 from kernels import Kernel, card_id, run_notebook
 from shared_kernels import SharedKernel, patch
 
-from scaler_notebook.notebook.views.board.table import KINDS
+from scaler_notebook.notebook.views.board.board_row import KINDS
 
 SETUP = """
 import os, threading, time

@@ -13,11 +13,12 @@ from unused_effects import UnusedEffects
 
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
+from scaler_notebook.engines.local.scheduler.core.briefs import ACTIVITIES
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.dispatch import durations
 from scaler_notebook.engines.local.scheduler.core.dispatch.slot_lending import READERS_PATIENCE
 from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
-from scaler_notebook.engines.local.scheduler.core.overview import ACTIVITIES, MAX_LISTED
+from scaler_notebook.engines.local.scheduler.core.overview import MAX_LISTED
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage

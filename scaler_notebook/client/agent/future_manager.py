@@ -35,6 +35,7 @@ from scaler_notebook.protocol.messages import (
     TaskItem,
     TaskLog,
     TaskMessage,
+    TaskNested,
     TaskPreview,
     TaskProgress,
     TaskResult,
@@ -79,6 +80,8 @@ class FutureManager:
         # Ended futures whose previews are on their way, and those who wait for the previews.
         self._to_preview: weakref.WeakValueDictionary[str, ScalerFuture[Any]] = weakref.WeakValueDictionary()
         self._preview_waiters = Waiters()
+        # Ended futures whose tasks have submitted others, which may go on.
+        self._with_nested: weakref.WeakValueDictionary[str, ScalerFuture[Any]] = weakref.WeakValueDictionary()
 
     def add(self, future: ScalerFuture[Any]) -> None:
         """Add a future, before its task is posted: the task's first answer finds the future."""
@@ -102,6 +105,8 @@ class FutureManager:
                 self._preview(message)
                 continue
             future = self._futures.get(message.task_id)
+            if future is None and isinstance(message, TaskNested):
+                future = self._with_nested.get(message.task_id)
             if future is None:
                 log.debug("%s for %s, which has ended", type(message).__name__, message.task_id)
                 continue
@@ -118,6 +123,8 @@ class FutureManager:
                 self._printer.add(future, message)
             if future.done():
                 self._futures.pop(message.task_id, None)
+                if future.nested:
+                    self._with_nested[message.task_id] = future
                 if self._printer is not None:
                     self._printer.end(future)
                 if isinstance(message, TaskResult) and message.summary.preview is PreviewKind.FOLLOWS:
@@ -171,6 +178,8 @@ class FutureManager:
                 future.add_display(message)
             case TaskItem():
                 future.add_item(message)
+            case TaskNested():
+                future.add_nested(message)
             case TaskPreview():
                 future.add_preview(decoded(message.bundle))
             case _:

@@ -23,10 +23,12 @@ from scaler_notebook.protocol.messages import (
     ResultSummary,
     Task,
     TaskAttemptFailed,
+    TaskBrief,
     TaskDisplay,
     TaskFigures,
     TaskItem,
     TaskLog,
+    TaskNested,
     TaskProgress,
     TaskStarted,
 )
@@ -85,6 +87,8 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     _newest_retry: weakref.ref[ObservedTask] | None = None
     deadline: float | None = None  # of the task's timeout, in monotonic seconds
     run_timeout = 0.0  # seconds that each try may take; 0 for any time
+    nested: Mapping[str, TaskBrief] = MappingProxyType({})  # tasks below this one, by id, as last heard of
+    nested_omitted = 0  # how many more there are
 
     def __init__(
         self, task_id: str, call: str = "", session: FutureSession | None = None, policy: CancelPolicy | None = None
@@ -191,6 +195,12 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     def add_progress(self, message: TaskProgress) -> None:
         """Keep the progress that the task reports."""
         self._progress = message
+        self.notify_watchers()
+
+    def add_nested(self, message: TaskNested) -> None:
+        """Keep what the engine tells of tasks that this one has submitted."""
+        self.nested = {**self.nested, **{brief.task_id: brief for brief in message.tasks}}  # read on other threads
+        self.nested_omitted = message.omitted
         self.notify_watchers()
 
     def note_retry(self, retry: ObservedTask) -> None:

@@ -34,6 +34,17 @@
  * @property {string | null} about type, shape and size of the result
  * @property {string | null} rich HTML, in place of the result's text
  * @property {Progress | null} progress
+ * @property {NestedTask[]} nested tasks that it, or one of them, has submitted: those that matter most
+ * @property {string | null} nested_words all of them in words, if there are any
+ *
+ * @typedef {object} NestedTask
+ * @property {string} task_id
+ * @property {string} call
+ * @property {Kind} kind
+ * @property {number} submitted_at
+ * @property {number | null} started_at
+ * @property {number | null} ended_at
+ * @property {number} depth 0 for one that the row's task has submitted itself
  *
  * @typedef {Omit<Row, "rich"> & Partial<Pick<Row, "rich">>} RowUpdate `rich` is left out while it stays the same
  *
@@ -102,7 +113,15 @@
  * @property {string} [title]
  * @property {number} [epoch] in a snapshot, as are the next two
  * @property {boolean} [newest_first] the order that a table begins with
+ * @property {NestedMessage | null} [nested] rows of tasks that the board's tasks have submitted, if any have changed
  * @property {[from: number, to: number][]} [edges] a task, and one that needs its value
+ *
+ * @typedef {object} NestedMessage nested rows: which, and the same columns as those of rows
+ * @property {number[]} numbers of their own
+ * @property {(number | null)[][]} columns
+ * @property {number[]} below the row of the board
+ * @property {(number | null)[]} parent the nested row that has submitted it; null if the board's row has
+ * @property {[number: number, count: number][]} omitted rows of the board, and how many more are below each
  *
  * @typedef {{type: "gap"}} Gap a message is missing
  * @typedef {{type: "cancel", rows: number[] | "all", force: boolean}} CancelRows

@@ -18,6 +18,18 @@ class RowProgress(TypedDict):
     note: str
 
 
+class NestedTask(TypedDict):
+    """A task that the task of a row, or one below that, has submitted; times are as those of a row."""
+
+    task_id: str
+    call: str
+    kind: str  # queued, running, cancelling, done, failed, cancelled or lost
+    submitted_at: float
+    started_at: float | None
+    ended_at: float | None
+    depth: int  # 0 for one that the row's task has submitted itself
+
+
 class Row(TypedDict):
     """One future as its views see it; times are Unix seconds of the kernel's clock."""
 
@@ -41,6 +53,8 @@ class Row(TypedDict):
     about: str | None  # what the result is, where the result itself does not say so: type, shape, size
     rich: str | None  # HTML, shown in place of the result's text where there is any
     progress: RowProgress | None
+    nested: list[NestedTask]  # those that matter most
+    nested_words: str | None  # all of them in words, if there are any
 
 
 def is_over(row: Row) -> bool:

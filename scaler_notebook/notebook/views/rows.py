@@ -12,6 +12,7 @@ from scaler_notebook.protocol.states import TaskState
 from scaler_notebook.quantities import format_bytes
 
 from .frames import library_folds, origin, with_cells
+from .nested import nested_tasks
 from .row import Outcome, Row
 from .static import mime, static_html
 from .static.badges import badge_of
@@ -38,6 +39,7 @@ def row(future: ScalerFuture[Any]) -> Row:
         result = "\n".join([*texts, *([result] if result is not None else [])]) or None
         value = rich if rich is not None or own is None else static_html.terminal_block(own)
         rich = "\n".join(filter(None, [mime.html(pieces), value])) or None
+    nested, nested_words = nested_tasks(future)
     lines = output.split("\n")
     most = settings.output_lines + (not lines[-1])  # behind the last line's end there is nothing
     shown: Row = {
@@ -61,6 +63,8 @@ def row(future: ScalerFuture[Any]) -> Row:
         "rich": rich,
         "about": about,
         "progress": None,
+        "nested": nested,
+        "nested_words": nested_words,
     }
     progress = future.progress
     if progress is not None:

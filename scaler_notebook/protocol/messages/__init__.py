@@ -5,7 +5,7 @@ Client → engine: ``ClientHello``, ``Task``, ``TaskCancel``, ``TaskWaits``, ``O
 ``EngineScale``, ``ClientWithdraw``, ``ClientPause``, ``ClientShutdown``, ``ClientDisconnect``.
 Engine → client: ``EngineHello``, ``EngineStatus``, ``EngineTasks``, ``ObjectCreated``, ``ClientShutdownResponse``,
 ``TaskStarted``, ``TaskAttemptFailed``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``,
-``TaskDisplay``, ``TaskPreview``, ``TaskItem``.
+``TaskDisplay``, ``TaskPreview``, ``TaskItem``, ``TaskNested``.
 
 A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
 the wire's specification.
@@ -42,6 +42,7 @@ from .engine_messages import TaskDisplay as TaskDisplay
 from .engine_messages import TaskItem as TaskItem
 from .engine_messages import TaskLog as TaskLog
 from .engine_messages import TaskMessage as TaskMessage
+from .engine_messages import TaskNested as TaskNested
 from .engine_messages import TaskPreview as TaskPreview
 from .engine_messages import TaskProgress as TaskProgress
 from .engine_messages import TaskResult as TaskResult

@@ -311,6 +311,27 @@ class TaskItem:
     value: Payload
 
 
+@dataclass(frozen=True, slots=True)
+class TaskNested:
+    """What has changed below a task: tasks that its code has submitted, and that theirs has, and so on.
+
+    Sent to clients that show results, at a bounded rate. The last ones may come after the end of the task.
+
+    Parameters
+    ----------
+    task_id
+        The id of the task.
+    tasks
+        Those that are new, or have changed.
+    omitted
+        How many tasks are below it that no message has.
+    """
+
+    task_id: str
+    tasks: tuple[TaskBrief, ...]
+    omitted: int = 0
+
+
 TaskMessage: TypeAlias = (
     TaskStarted
     | TaskAttemptFailed
@@ -321,6 +342,7 @@ TaskMessage: TypeAlias = (
     | TaskDisplay
     | TaskPreview
     | TaskItem
+    | TaskNested
 )
 EngineMessage: TypeAlias = (
     EngineHello | EngineStatus | EngineTasks | ObjectCreated | ClientShutdownResponse | TaskMessage

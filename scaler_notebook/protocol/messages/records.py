@@ -43,16 +43,19 @@ class DisplayKind(Enum):
 
 
 class TaskActivity(Enum):
-    """The states of an unfinished task, in the words of a future's state."""
+    """The states of a task in brief, in the words of a future's state; the last three are ends."""
 
     QUEUED = "queued"  # or it waits for its inputs, or between two tries
     RUNNING = "running"
     CANCELLING = "cancelling"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @frozen
 class TaskBrief:
-    """A description of an unfinished task for any client of the user.
+    """A description of a task, for any client of the user's while the task is unfinished.
 
     Parameters
     ----------
@@ -65,7 +68,11 @@ class TaskBrief:
     submitted, started
         Seconds since the epoch; ``started`` is that of the current try, 0 if it does not run.
     process
-        The id of the process that runs it, 0 if it does not run.
+        The id of the process that runs it, or has run it; 0 if it does not run.
+    parent
+        The id of the task that has submitted it; empty if none has.
+    ended
+        Seconds since the epoch; 0 if it has not ended.
     """
 
     task_id: str
@@ -74,6 +81,8 @@ class TaskBrief:
     submitted: float
     started: float = 0.0
     process: int = 0
+    parent: str = ""
+    ended: float = 0.0
 
 
 @frozen

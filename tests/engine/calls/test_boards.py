@@ -25,9 +25,10 @@ from scaler_notebook.client.session_log import live_futures
 from scaler_notebook.notebook.views import feed
 from scaler_notebook.notebook.views.board import display, static_html
 from scaler_notebook.notebook.views.board import feed as boards
+from scaler_notebook.notebook.views.board.board_row import KINDS, BoardRow, read_row
 from scaler_notebook.notebook.views.board.feed import BoardFeed
-from scaler_notebook.notebook.views.board.table import KINDS, BoardRow, SessionTable, TaskTable, read_row
-from scaler_notebook.protocol.messages import LogStream, TaskLog, TaskProgress
+from scaler_notebook.notebook.views.board.table import SessionTable, TaskTable
+from scaler_notebook.protocol.messages import LogStream, TaskActivity, TaskBrief, TaskLog, TaskNested, TaskProgress
 from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
 
 COLUMNS = ("call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries", "cpu")
@@ -81,6 +82,8 @@ class Page:
         self.columns: dict[str, list[Any]] = {}
         self.details: dict[int, Any] = {}
         self.progress: dict[int, tuple[Any, ...]] = {}
+        self.nested: dict[int, tuple[Any, ...]] = {}  # call, kind, row of the board, nested row above
+        self.omitted: dict[int, int] = {}
         self.answers: list[str] = []
         self.received = 0
         self.lossy = False
@@ -111,6 +114,11 @@ class Page:
                 column[number] = value
         self.progress.update({number: tuple(rest) for number, *rest in message["progress"]})
         self.details.update({detail["number"]: detail for detail in message["details"]})
+        if nested := message["nested"]:
+            calls, kinds = nested["columns"][:2]
+            places = zip(nested["numbers"], calls, kinds, nested["below"], nested["parent"], strict=True)
+            self.nested |= {number: (self.strings[call], KINDS[kind], *place) for number, call, kind, *place in places}
+            self.omitted.update(nested["omitted"])
         if message["answer"]:
             self.answers.append(message["answer"]["text"])
 
@@ -719,6 +727,48 @@ def test_a_retry_that_cannot_be_says_why(board: Any, still: StillPublisher) -> N
 
 
 # ---------------------------------------------------------------- its static forms
+
+
+def brief(name: str, parent: str, activity: TaskActivity, submitted: float = 1.0) -> TaskBrief:
+    ended = 3.0 if activity in (TaskActivity.DONE, TaskActivity.FAILED, TaskActivity.CANCELLED) else 0.0
+    return TaskBrief(name, f"{name}()", activity, submitted, 2.0, 7, parent, ended)
+
+
+def test_what_a_task_has_submitted_has_rows_below_its_own(board: Any, still: StillPublisher) -> None:
+    """They come in any order, go on after its end, and count as no tasks of the board's."""
+    running, done = TaskActivity.RUNNING, TaskActivity.DONE
+    alone, future = detached_future("alone()"), detached_future("top()")
+    table = TaskTable([alone, future])
+    _, page = board(table)
+    below = (brief("inner", "a", running, 2.0), brief("a", future.task_id, done), brief("x", "unheard of", running))
+    future._deliver(TaskNested(future.task_id, below))
+    still.run()
+    assert page.nested == {0: ("a()", "done", 1, None), 1: ("inner()", "running", 1, 0)}
+    assert table.counts() == {"queued": 2}
+    future.finish(1)
+    still.run()
+    future._deliver(TaskNested(future.task_id, (brief("inner", "a", TaskActivity.FAILED, 2.0),), 40))
+    still.run()
+    assert page.nested[1] == ("inner()", "failed", 1, 0)
+    assert page.omitted == {1: 40}
+    page.seq = None
+    page.nested = {}
+    alone.start()
+    still.run()
+    assert len(page.nested) == 2, "a snapshot has them"
+    page.say({"type": "cancel", "rows": "all", "force": False})
+    still.run()
+    assert page.answers == ["1 task asked to stop"]
+
+
+def test_what_is_below_a_task_is_lost_with_its_engine(board: Any, still: StillPublisher) -> None:
+    future = detached_future("top()")
+    _, page = board([future])
+    below = brief("a", future.task_id, TaskActivity.RUNNING), brief("b", future.task_id, TaskActivity.DONE)
+    future._deliver(TaskNested(future.task_id, below))
+    future.lose_engine()
+    still.run()
+    assert [row[:2] for row in page.nested.values()] == [("a()", "lost"), ("b()", "done")]
 
 
 def board_row(kind: str = "running", **changes: Any) -> BoardRow:

@@ -15,7 +15,7 @@ from waits import SAFETY, until_running
 
 from scaler_notebook import CapabilityError, NotebookExecutor, ProcessorDiedError
 from scaler_notebook.notebook.magics.tables import status_table
-from scaler_notebook.notebook.views.board.table import read_row
+from scaler_notebook.notebook.views.board.board_row import read_row
 from scaler_notebook.notebook.views.rows import row
 from scaler_notebook.testing import memory_executor
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waits import SAFETY, until_written
+from waits import SAFETY, until, until_written
 
 from scaler_notebook import NotebookExecutor, current_task
+from scaler_notebook.client.waiting.host import PlainHost
 from scaler_notebook.engines.local.scheduler.core.dispatch import slot_lending
 
 DEEP = 50
@@ -65,6 +66,25 @@ def in_threads(n: int) -> int:
 def test_tasks_may_wait_for_tasks_however_few_workers_there_are(nest: Any, n: int) -> None:
     with NotebookExecutor(n_workers=2 if n == DEEP else 1) as executor:
         assert executor.submit(nest, n).result(PATIENCE) == n
+
+
+def two_below(n: int) -> int:
+    values = NotebookExecutor().map(divmod, [n, 0], [n, 0])
+    return int(next(values)[0])
+
+
+def test_who_looks_is_told_of_the_tasks_that_a_task_has_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PlainHost, "shows_results", True)
+    with NotebookExecutor(n_workers=2) as executor:
+        future = executor.submit(two_below, 3)
+        assert future.result(SAFETY) == 1
+        ended = {"done", "failed", "cancelled"}
+        until(future, lambda: {brief.activity.value for brief in future.nested.values()} <= ended, "its tasks' ends")
+        below = [(brief.name, brief.activity.value, brief.parent) for brief in future.nested.values()]
+        assert sorted(below) == [
+            ("divmod(0, 0)", "failed", future.task_id),
+            ("divmod(3, 3)", "done", future.task_id),
+        ]
 
 
 def test_an_executor_is_the_same_engine_in_its_tasks() -> None:

@@ -57,6 +57,7 @@ from scaler_notebook.protocol.messages import (
     TaskDisplay,
     TaskItem,
     TaskLog,
+    TaskNested,
     TaskOptions,
     TaskPreview,
     TaskProgress,
@@ -230,6 +231,7 @@ def said_to_clients(task_id: str) -> list[EngineMessage]:
         TaskDisplay(task_id, plain, plain, DisplayKind.UPDATE, "id"),
         TaskPreview(task_id, plain),
         TaskItem(task_id, plain),
+        TaskNested(task_id, (TaskBrief("n", "f()", TaskActivity.DONE, 1.0, 2.0, 3, task_id, 3.0),), 1),
         EngineStatus(2, 0, (1,), ("t",)),
         EngineTasks((TaskBrief("t", "f()", TaskActivity.RUNNING, 1.0, 2.0, 3),)),
     ]

@@ -271,8 +271,8 @@ def spoiled(kind: Any) -> list[Any]:
             [["gpu", 1, 1]],
         ]
     if kind == tuple[TaskBrief, ...]:
-        brief: list[Any] = ["t", "f()", "queued", 1.5, 0.0, 3]
-        return [None, "x", 1, {}, [1], [None], brief, [[]], [brief[:3]], [[*brief, 1]], [[1, *brief[1:]]], [["t"] * 6]]
+        brief: list[Any] = ["t", "f()", "queued", 1.5, 0.0, 3, "", 0.0]
+        return [None, "x", 1, {}, [1], [None], brief, [[]], [brief[:3]], [[*brief, 1]], [[1, *brief[1:]]], [["t"] * 8]]
     if issubclass(kind, Enum):
         return [*other, "", "nonsense", next(iter(kind)).name + "?", 0, True, 1.5, b"Success"]
     wrong: dict[Any, list[Any]] = {

@@ -9,7 +9,7 @@ import pytest
 
 from scaler_notebook.notebook.marimo.host import MarimoHost
 from scaler_notebook.notebook.settings_store import settings
-from scaler_notebook.notebook.views.board.table import Kind
+from scaler_notebook.notebook.views.board.board_row import Kind
 from scaler_notebook.notebook.views.notices import display, feed
 from scaler_notebook.notebook.views.notices.feed import NoticeFeed
 from scaler_notebook.notebook.views.notices.watch import Notice, Watch

@@ -57,6 +57,8 @@ def row(**changes: Any) -> Row:
         "result": None,
         "rich": None,
         "about": None,
+        "nested": [],
+        "nested_words": None,
         "progress": None,
     }
     assert changes.keys() <= fields.keys()

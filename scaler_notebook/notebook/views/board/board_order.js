@@ -103,12 +103,13 @@ export function makeFilter(rows, { text, kind, only }) {
  * @param {Rows} rows
  * @param {Selection} selection
  * @param {number} now
+ * @param {Set<number>} [also] rows that are wanted for what is below them
  */
-export function arrange(rows, { sort, ...wanted }, now) {
+export function arrange(rows, { sort, ...wanted }, now, also = new Set()) {
   const fits = makeFilter(rows, wanted);
   /** @type {number[]} */
   const numbers = [];
-  for (let i = 0; i < rows.length; i++) if (fits(i)) numbers.push(i);
+  for (let i = 0; i < rows.length; i++) if (fits(i) || also.has(i)) numbers.push(i);
   if (!sort) return byInterest(rows, numbers);
   const [key, way] = [sortKey(rows, sort.by, now), sort.descending ? -1 : 1];
   /** @type {(number | null)[]} */

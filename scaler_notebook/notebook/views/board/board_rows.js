@@ -91,7 +91,7 @@ export function makeRows() {
  * Take in a message.
  *
  * @param {Rows} rows
- * @param {RowsMessage} message
+ * @param {Pick<RowsMessage, "strings" | "columns" | "progress"> & Partial<RowsMessage>} message
  */
 export function takeRows(rows, { whole, title, epoch, edges, newest_first, strings, columns, numbers, progress }) {
   if (whole) Object.assign(rows, makeRows(), { title, epoch, edges: edges ?? [], newestFirst: Boolean(newest_first) });

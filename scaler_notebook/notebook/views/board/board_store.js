@@ -1,12 +1,14 @@
 /* What all views of one board share, and keep when they are drawn again. */
 
+import { forgetNested, makeNested, takeNested } from "./board_nested.js";
 import { loseRows, makeRows, takeRows } from "./board_rows.js";
 
 /**
  * @import { Answer, Detail, RowsMessage } from "../messages.js"
  * @import { Selection } from "./board_order.js"
  *
- * @typedef {Selection & {open: number | null, tab: Tab, chosen: boolean, scrollTop: number}} Look
+ * @typedef {Selection & {open: number | null, tab: Tab, chosen: boolean, scrollTop: number,
+ *   folds: Map<number, boolean>}} Look `folds`: by row, whether somebody wants to see what is below it
  * @typedef {"graph" | "table" | "functions" | "timeline"} Tab
  * @typedef {Detail & {seq: number, now: number}} DatedDetail
  * @typedef {ReturnType<typeof makeStore>} Store
@@ -18,6 +20,7 @@ export function makeStore() {
   const store = {
     page: `${Date.now().toString(36)}-${pages++}-${Math.random().toString(36).slice(2)}`,
     rows: makeRows(),
+    nested: makeNested(),
     seq: /** @type {number | null} */ (null),
     skew: 0,
     details: /** @type {Map<number, DatedDetail>} */ (new Map()),
@@ -33,6 +36,7 @@ export function makeStore() {
       tab: "table",
       chosen: false,
       scrollTop: 0,
+      folds: new Map(),
     }),
     asked: /** @type {number | null} */ (null), // when, by Date.now()
     late: false, // was there no answer?
@@ -62,6 +66,8 @@ export function takeMessage(store, message) {
   store.seq = message.seq;
   store.skew = message.now - Date.now() / 1000;
   takeRows(store.rows, message);
+  if (message.whole) forgetNested(store.nested);
+  if (message.nested) takeNested(store.nested, message.nested, store.rows);
   const { seq, now } = message;
   for (const detail of message.details) store.details.set(detail.number, { ...detail, seq, now });
   if (message.answer) {
@@ -81,4 +87,5 @@ export function loseKernel(store) {
   if (store.lost) return;
   Object.assign(store, { lost: true, asked: null, late: false });
   loseRows(store.rows, store.now());
+  loseRows(store.nested, store.now());
 }

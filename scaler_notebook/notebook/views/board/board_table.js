@@ -4,6 +4,8 @@ import { h, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { amount, duration } from "../quantities.js";
 import { makeArguments } from "./board_arguments.js";
+import { makeFold, makeFolds } from "./board_folds.js";
+import { aboveWhatFits, otherNumber, withNested } from "./board_nested.js";
 import { arrange } from "./board_order.js";
 import {
   CANCELLING, KINDS, REFUSED, RUNNING, ended, queuedFor, ranFor, retriable, shareOf, textOf, wordOf,
@@ -12,6 +14,7 @@ import {
 /**
  * @import { Progress } from "../messages.js"
  * @import { SortColumn } from "./board_order.js"
+ * @import { Rows } from "./board_rows.js"
  * @import { Store } from "./board_store.js"
  *
  * @typedef {object} TableActions what a person can do
@@ -38,6 +41,8 @@ const HEADINGS = [
   ["note", "Note"],
 ];
 
+const NESTED = "A task has submitted it: what it gives, and a cancel that reaches it, are that task's";
+
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 let tables = 0;
@@ -51,7 +56,7 @@ const progressWords = ({ done, total, note }) =>
  * @param {TableActions} act
  */
 export function makeTable(store, act) {
-  const { rows, look, selected } = store;
+  const { rows, nested, look, selected } = store;
   const id = `scaler-table-${Date.now().toString(36)}-${tables++}`;
   const body = setRole(h("div", "scaler-rows"), "rowgroup");
   const head = setRole(h("div", "scaler-line scaler-headings"), "row", { "aria-rowindex": 1 });
@@ -73,6 +78,10 @@ export function makeTable(store, act) {
   const lines = [];
   /** @type {number[]} */
   let order = [];
+  const folds = makeFolds(store, () => {
+    rearrange(true);
+    paint();
+  });
   const calls = makeArguments(rows);
   let [moved, placed] = [-Infinity, 0];
   let known = 0; // rows at the last look for the order
@@ -86,16 +95,19 @@ export function makeTable(store, act) {
    */
   function rearrange(asked) {
     known = rows.length;
+    folds.look();
     const held = grid.scrollTop > 0 || (grid.matches(":hover") && performance.now() - moved < HOLD_MS);
     if (!asked && held && order.length) {
       const there = new Set(order);
-      const grown = arrange(rows, { ...look, sort: null }, store.now()).filter((number) => !there.has(number));
+      const also = aboveWhatFits(nested, look);
+      const grown = arrange(rows, { ...look, sort: null }, store.now(), also).filter((number) => !there.has(number));
       order = [...order, ...grown];
     } else {
-      order = arrange(rows, look, store.now());
+      order = withNested(nested, arrange(rows, look, store.now(), aboveWhatFits(nested, look)), look);
     }
+    setRole(grid, nested.length ? "treegrid" : "grid");
     body.style.height = `${order.length * ROW_HEIGHT}px`;
-    grid.style.height = `${(Math.min(MAX_SHOWN, Math.max(1, rows.length)) + 1) * ROW_HEIGHT + 2}px`;
+    grid.style.height = `${(Math.min(MAX_SHOWN, Math.max(1, rows.length, order.length)) + 1) * ROW_HEIGHT + 2}px`;
     grid.setAttribute("aria-rowcount", String(order.length + 1));
     setText(empty, order.length ? "" : rows.length ? "no task fits" : "no tasks");
     for (const { by, cell } of headings) {
@@ -125,9 +137,10 @@ export function makeTable(store, act) {
     const [icon, word] = [makeIcon(), h("span", "scaler-word")];
     const cell = (/** @type {SortColumn} */ by, /** @type {Node[]} */ ...children) =>
       setRole(h("div", `scaler-cell scaler-col-${by}`, ...children), "gridcell");
+    const [fold, call] = [makeFold(), h("span")];
     const cells = {
       kind: cell("kind", icon, word),
-      call: cell("call"),
+      call: cell("call", fold, call),
       processor: cell("processor"),
       started: cell("started"),
       queued: cell("queued"),
@@ -139,7 +152,11 @@ export function makeTable(store, act) {
     for (const each of [cancel, retry]) Object.assign(each, { type: "button", tabIndex: -1 });
     const acts = setRole(h("div", "scaler-row-acts", cancel, retry), "gridcell");
     const node = setRole(h("div", "scaler-line", ...HEADINGS.map(([by]) => cells[by]), acts), "row");
-    const line = { number: -1, icon, word, cells, cancel, retry, node };
+    const line = { number: 0, icon, word, fold, call, cells, cancel, retry, node };
+    fold.onclick = (event) => {
+      event.stopPropagation();
+      folds.turn(line.number);
+    };
     cancel.onclick = (event) => {
       event.stopPropagation();
       act.cancel([line.number], cancel.dataset.force === "true");
@@ -155,14 +172,16 @@ export function makeTable(store, act) {
 
   /**
    * @param {ReturnType<typeof makeLine>} line
-   * @param {number} number of the row that it shows
+   * @param {number} entry of the order: what it shows
    * @param {number} position in the order
    */
-  function paintLine(line, number, position) {
-    const [kind, flags] = [rows.kind[number], rows.flags[number]];
+  function paintLine(line, entry, position) {
+    const [from, number] = found(entry);
+    const isNested = from === nested;
+    const [kind, flags] = [from.kind[number], from.flags[number]];
     const refused = Boolean(flags & REFUSED) && kind === RUNNING;
-    if (line.node.id !== `${id}-${number}`) line.node.id = `${id}-${number}`;
-    line.number = number;
+    if (line.node.id !== `${id}-${entry}`) line.node.id = `${id}-${entry}`;
+    line.number = entry;
     line.node.hidden = false;
     line.node.style.transform = `translateY(${position * ROW_HEIGHT}px)`;
     if (line.node.dataset.kind !== KINDS[kind]) {
@@ -170,27 +189,38 @@ export function makeTable(store, act) {
       drawIcon(line.icon, KINDS[kind]);
       setText(line.word, wordOf(kind));
     }
-    setAttributes(line.node, { "aria-rowindex": position + 2, "aria-selected": selected.has(number) });
-    line.node.classList.toggle("scaler-current", store.current === number);
-    line.node.classList.toggle("scaler-opened", look.open === number);
-    const call = textOf(rows, "call", number);
-    const note = refused ? "still running" : textOf(rows, "note", number);
-    const words = rows.tries[number] > 1 ? [`try ${rows.tries[number]}`, note].filter(Boolean).join(" · ") : note;
-    const progress = ended(kind) ? undefined : rows.progress.get(number);
-    paintCell(line.cells.call, calls.shown(number), call);
-    paintCell(line.cells.processor, textOf(rows, "processor", number));
-    const started = rows.started[number];
+    setAttributes(line.node, { "aria-rowindex": position + 2, "aria-selected": selected.has(entry) });
+    line.node.classList.toggle("scaler-current", store.current === entry);
+    line.node.classList.toggle("scaler-opened", look.open === entry);
+    line.node.classList.toggle("scaler-nested", isNested);
+    const call = textOf(from, "call", number);
+    const note = refused ? "still running" : textOf(from, "note", number);
+    const words = from.tries[number] > 1 ? [`try ${from.tries[number]}`, note].filter(Boolean).join(" · ") : note;
+    const progress = ended(kind) ? undefined : from.progress.get(number);
+    setText(line.call, isNested ? call : calls.shown(number));
+    line.cells.call.title = isNested ? `${call}\n${NESTED}` : call;
+    folds.paint({ node: line.node, fold: line.fold, cell: line.cells.call }, entry);
+    paintCell(line.cells.processor, textOf(from, "processor", number));
+    const started = from.started[number];
     paintCell(line.cells.started, started === null ? "" : clock.format(rows.epoch * 1000 + started));
     paintCell(line.cells.note, progress && !note ? progressWords(progress) : words);
-    line.cells.note.style.setProperty("--scaler-share", `${(shareOf(rows, number) ?? 0) * 100}%`);
-    line.cancel.hidden = ended(kind) || kind === CANCELLING;
+    line.cells.note.style.setProperty("--scaler-share", `${(shareOf(from, number) ?? 0) * 100}%`);
+    line.cancel.hidden = isNested || ended(kind) || kind === CANCELLING;
     line.cancel.dataset.force = String(refused);
     setText(line.cancel, refused ? "Kill" : "Cancel");
-    line.retry.hidden = !retriable(kind) || store.lost;
-    const cpu = rows.cpu[number];
+    line.retry.hidden = isNested || !retriable(kind) || store.lost;
+    const cpu = from.cpu[number];
     setText(line.cells.cpu, cpu === null ? "" : duration(cpu / 1000, true));
     paintTimes(line);
   }
+
+  /**
+   * What an entry of the order shows: rows, and a number among these.
+   *
+   * @param {number} entry
+   * @returns {[from: Rows, number: number]}
+   */
+  const found = (entry) => (entry < 0 ? [nested, otherNumber(entry)] : [rows, entry]);
 
   /**
    * @param {HTMLElement} cell
@@ -213,8 +243,9 @@ export function makeTable(store, act) {
 
   /** @param {ReturnType<typeof makeLine>} line */
   function paintTimes(line) {
-    const [now, settled] = [store.now(), ended(rows.kind[line.number])];
-    const [queued, ran] = [queuedFor(rows, line.number, now), ranFor(rows, line.number, now)];
+    const [from, number] = found(line.number);
+    const [now, settled] = [store.now(), ended(from.kind[number])];
+    const [queued, ran] = [queuedFor(from, number, now), ranFor(from, number, now)];
     setText(line.cells.queued, duration(queued / 1000, settled || ran !== null));
     setText(line.cells.ran, ran === null ? "" : duration(ran / 1000, settled));
   }
@@ -260,33 +291,46 @@ export function makeTable(store, act) {
   }
 
   function tick() {
-    for (const line of lines) if (!line.node.hidden && !ended(rows.kind[line.number])) paintTimes(line);
+    for (const line of lines) {
+      const [from, number] = found(line.number);
+      if (!line.node.hidden && !ended(from.kind[number])) paintTimes(line);
+    }
   }
 
   // ------------------------------------------------------------------ choosing
 
   /**
-   * @param {number} number
+   * @param {number} entry
    * @param {MouseEvent} event
    */
-  function choose(number, event) {
-    if (event.shiftKey && store.anchor !== null) selectRange(store.anchor, number);
-    else if (event.ctrlKey || event.metaKey) toggle(number);
+  function choose(entry, event) {
+    if (event.shiftKey && store.anchor !== null) selectRange(store.anchor, entry);
+    else if (event.ctrlKey || event.metaKey) toggle(entry);
     else {
       selected.clear();
-      selected.add(number);
-      store.anchor = number;
-      act.open(number);
+      select(entry);
+      store.anchor = entry;
+      act.open(taskOf(entry));
     }
-    store.current = number;
+    store.current = entry;
     act.selected();
     paint();
   }
 
-  /** @param {number} number */
-  function toggle(number) {
-    if (!selected.delete(number)) selected.add(number);
-    store.anchor = number;
+  /**
+   * The row of the board that an entry of the order is, or is below.
+   *
+   * @param {number} entry
+   */
+  const taskOf = (entry) => (entry < 0 ? nested.below[otherNumber(entry)] : entry);
+
+  /** Select what buttons can act on, which nested rows are not. */
+  const select = (/** @type {number} */ entry) => entry >= 0 && selected.add(entry);
+
+  /** @param {number} entry */
+  function toggle(entry) {
+    if (!selected.delete(entry)) select(entry);
+    store.anchor = entry;
   }
 
   /**
@@ -297,7 +341,7 @@ export function makeTable(store, act) {
     const [a, b] = [order.indexOf(from), order.indexOf(to)];
     if (a < 0 || b < 0) return;
     selected.clear();
-    for (let p = Math.min(a, b); p <= Math.max(a, b); p++) selected.add(order[p]);
+    for (let p = Math.min(a, b); p <= Math.max(a, b); p++) select(order[p]);
   }
 
   /** @param {number} position */
@@ -322,14 +366,17 @@ export function makeTable(store, act) {
       if (event.shiftKey) selectRange(store.anchor ?? order[Math.max(0, here)], order[to]);
       else {
         selected.clear();
-        selected.add(order[to]);
+        select(order[to]);
         store.anchor = order[to];
       }
       reveal(to);
     } else if (event.key === " " && here >= 0) toggle(order[here]);
-    else if (event.key === "Enter" && here >= 0) act.open(order[here]);
+    else if (event.key === "Enter" && here >= 0) act.open(taskOf(order[here]));
+    else if (event.key === "ArrowRight" && folds.has(order[here])) folds.turn(order[here], true);
+    else if (event.key === "ArrowLeft" && folds.has(taskOf(order[here])))
+      folds.turn((store.current = taskOf(order[here])), false);
     else if (event.key === "Delete" && selected.size) act.cancel([...selected], false);
-    else if (event.key === "a" && (event.ctrlKey || event.metaKey)) order.forEach((number) => selected.add(number));
+    else if (event.key === "a" && (event.ctrlKey || event.metaKey)) order.forEach(select);
     else if (event.key === "Escape" && selected.size && look.open === null) selected.clear();
     else return;
     event.preventDefault();
@@ -349,5 +396,7 @@ export function makeTable(store, act) {
     moved = performance.now();
   };
 
-  return { node: grid, rearrange, show, paint, tick, shown: () => order.length, known: () => known };
+  const shown = () => order.filter((entry) => entry >= 0).length;
+
+  return { node: grid, rearrange, show, paint, tick, shown, known: () => known };
 }

@@ -19,8 +19,9 @@ from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.wording import counted
 
 from . import static_html
+from .board_row import BoardRow, Kind
 from .feed import BoardFeed
-from .table import BoardRow, Kind, SessionTable, TaskTable
+from .table import SessionTable, TaskTable
 
 SESSION_TITLE = "all tasks of this session"
 HOW_TO_STOP = "%scaler board shows it live, %scaler status lists what is unfinished, %scaler cancel --all stops it"

@@ -17,7 +17,8 @@ from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .table import CANCELLED, CANCELLING, FAILED, LOST, BoardRow, TaskTable
+from .board_row import CANCELLED, CANCELLING, FAILED, LOST, BoardRow
+from .table import TaskTable
 
 MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
 
@@ -130,25 +131,40 @@ class BoardFeed(Feed):
         numbers = range(len(self._table))
         if numbers and not self._epoch:
             self._epoch = self._table.rows([0])[0].submitted
+        self._table.changed_nested()
         details = list(self._open.values())
         about = {"whole": True, "title": self._title, "epoch": self._epoch, "edges": self._edges}
-        return {**self._content(numbers, details), **about, "newest_first": self._table.newest_first}
+        content = self._content(numbers, range(len(self._table.nested)), details)
+        return {**content, **about, "newest_first": self._table.newest_first}
 
     def changes(self) -> Content | None:
         """Build a message with what has changed since the last one; None for nothing. On the publisher's thread."""
         numbers = self._table.changed()
         details = [detail for detail in list(self._open.values()) if detail.due]
-        if not numbers and not details and self._answer is None and not self._title_due:
+        nested = self._table.changed_nested()
+        if not numbers and not nested and not details and self._answer is None and not self._title_due:
             return None
         if not self._epoch:
             return self.snapshot()  # the first rows of an empty board
-        return {**self._content(numbers, details), "numbers": numbers, "title": self._title}
+        return {**self._content(numbers, nested, details), "numbers": numbers, "title": self._title}
 
-    def _content(self, numbers: Sequence[int], details: list["Detail"]) -> Content:
+    def _content(self, numbers: Sequence[int], nested: Sequence[int], details: list["Detail"]) -> Content:
+        """Build what a snapshot and a message of changes have in common.
+
+        Parameters
+        ----------
+        numbers
+            The numbers of the rows to send.
+        nested
+            The numbers of the nested rows to send.
+        details
+            The details to send.
+        """
         known = len(self._strings)
         changed = self._table.rows(numbers)
         answer, self._answer, self._title_due = self._answer, None, False
         columns = list(zip(*map(self._shortened, changed), strict=True))
+        below = self._nested_content(nested) if nested else None
         return {
             "type": "rows",
             "strings": list(itertools.islice(self._strings, known, None)),
@@ -160,6 +176,18 @@ class BoardFeed(Feed):
             ],
             "details": [detail.content() for detail in details],
             "answer": answer,
+            "nested": below,
+        }
+
+    def _nested_content(self, numbers: Sequence[int]) -> Content:
+        """Build what is sent of nested rows with these numbers."""
+        rows = self._table.nested.rows(numbers)
+        return {
+            "numbers": list(numbers),
+            "columns": list(zip(*(self._shortened(each.row) for each in rows), strict=True)),
+            "below": [each.below for each in rows],
+            "parent": [each.parent for each in rows],
+            "omitted": list(self._table.nested.omitted.items()),
         }
 
     def _shortened(self, row: BoardRow) -> tuple[int | None, ...]:

@@ -15,7 +15,7 @@ from scaler_notebook.notebook.views.static.badges import Badge, badge_html, badg
 from scaler_notebook.notebook.views.static.static_html import CARD, LINE, MONO, MUTED
 from scaler_notebook.notebook.views.static.terminal_text import TEXT_WIDTH, one_line, plain
 
-from .table import KINDS, BoardRow, Kind
+from .board_row import KINDS, BoardRow, Kind
 
 FIRST_ROWS = 8  # rows that a static form shows
 FIRST_ERRORS = 3  # kinds of errors that a static form names

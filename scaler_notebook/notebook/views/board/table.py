@@ -4,93 +4,14 @@ import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log import live_futures
 from scaler_notebook.client.task_state.observed_task import ObservedTask
-from scaler_notebook.notebook.views.rows import cancel_words, with_origin
-from scaler_notebook.notebook.views.static.terminal_text import one_line
-from scaler_notebook.protocol import devices
-from scaler_notebook.protocol.states import TaskState
 
-Kind = Literal["queued", "running", "cancelling", "done", "failed", "cancelled", "lost"]
-
-KINDS: tuple[Kind, ...] = ("queued", "running", "cancelling", "done", "failed", "cancelled", "lost")
-ENDED = frozenset(map(KINDS.index, ("done", "failed", "cancelled", "lost")))
-FAILED = KINDS.index("failed")
-CANCELLING = KINDS.index("cancelling")
-CANCELLED = KINDS.index("cancelled")
-LOST = KINDS.index("lost")
-MAX_NOTE = 160  # characters of a row's note
-MAX_HEADLINE = 2_000  # characters of an exception's line that are looked at for it, a terminal's colours included
-
-_KIND_OF_STATE = {
-    TaskState.SUBMITTED: KINDS.index("queued"),
-    TaskState.RUNNING: KINDS.index("running"),
-    TaskState.CANCELLING: CANCELLING,
-    TaskState.FINISHED: KINDS.index("done"),
-    TaskState.CANCELLED: CANCELLED,
-}
-
-
-class BoardRow(NamedTuple):
-    """One task as a board shows it; times are Unix seconds of the kernel's clock."""
-
-    call: str
-    kind: int  # an index of KINDS
-    processor: str
-    submitted: float
-    started: float | None
-    ended: float | None
-    note: str  # the reason of a cancel, or the exception
-    refused: bool
-    progress: tuple[float, float | None, str] | None = None  # done, total if known, and a remark
-    tries: int = 1  # how often the call was tried, as far as known
-    cpu: float | None = None  # seconds, when it has ended
-
-    @property
-    def over(self) -> bool:
-        """Whether the task has ended."""
-        return self.kind in ENDED
-
-
-def read_row(future: ScalerFuture[Any]) -> BoardRow:
-    """Read a future. None of the user's code runs for that, and nothing blocks."""
-    kind, note = _KIND_OF_STATE[future.state], ""
-    if future.failed:
-        kind, failure = LOST if future.lost else FAILED, future.failure
-        note = one_line(failure.headline[:MAX_HEADLINE]) if failure is not None else ""
-        note = with_origin(future, note)[:MAX_NOTE]
-    elif future.cancel_reason is not None:
-        note = (cancel_words(future) or "")[:MAX_NOTE]
-    progress = future.progress
-    return BoardRow(
-        future.call,
-        kind,
-        _place_of(future),
-        future.submitted_at,
-        future.started_at,
-        future.ended_at,
-        note,
-        future.refused,
-        None if progress is None else (progress.done, progress.total if progress.total >= 0 else None, progress.note),
-        max(1, future.tries),
-        future.figures.cpu if future.figures.cpu >= 0 else None,
-    )
-
-
-def _place_of(future: ScalerFuture[Any]) -> str:
-    """Write where a task runs or has run: its GPUs, which a narrow column shows first, and its process."""
-    gpus = future.gpus
-    return f"{devices.shown(gpus)} · {future.processor}" if gpus else future.processor
-
-
-def kind_of(future: ObservedTask) -> Kind:
-    """Return the kind of a task alone, for who reads many."""
-    if future.failed:
-        return "lost" if future.lost else "failed"
-    return KINDS[_KIND_OF_STATE[future.state]]
+from .board_row import ENDED, KINDS, BoardRow, Kind, read_row
+from .nested_rows import NestedRows
 
 
 class TaskTable:
@@ -112,6 +33,8 @@ class TaskTable:
         Called when there is something to take in, on any thread; must not block.
     newest_first
         Whether a board shows the newest rows first.
+    nested
+        The tasks that the tasks of the rows have submitted.
     """
 
     newest_first = False
@@ -127,6 +50,7 @@ class TaskTable:
             weakref.ref[ScalerFuture[Any]]
         ] = []  # that rows have shown, and may be retried again
         self._rows: list[BoardRow] = []
+        self.nested = NestedRows()
         self._earlier_tries: Counter[int] = Counter()  # by number, of the futures that a row has shown before
         self._changed_rows: set[int] = set()
         self._version = 0
@@ -164,7 +88,7 @@ class TaskTable:
             self._take_over(number, future)
         else:
             number = len(self._rows)
-            row = read_row(future)
+            row = self._read(number, future)
             self._futures.append(weakref.ref(future))
             self._rows.append(row)
             self._counts[row.kind] += 1
@@ -198,6 +122,7 @@ class TaskTable:
             The future.
         """
         row = read_row(future)
+        self.nested.read(number, future)
         return row._replace(tries=row.tries + self._earlier_tries[number])
 
     def _read_again(self, future: ScalerFuture[Any]) -> None:
@@ -240,6 +165,11 @@ class TaskTable:
         with self._mutex:
             changed, self._changed_rows = self._changed_rows, set()
         return sorted(changed)
+
+    def changed_nested(self) -> list[int]:
+        """Return the numbers of the nested rows that differ from what they were at the last call, in order."""
+        with self._mutex:
+            return self.nested.changed()
 
     def close(self) -> None:
         """Watch no future any more."""

@@ -7,6 +7,7 @@ import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration } from "../quantities.js";
 import { fill, plainText, terminalLines } from "../terminal.js";
+import { makeNestedTasks } from "./card_nested.js";
 import { makeLog } from "./log.js";
 import { paintTraceback } from "./traceback.js";
 
@@ -58,8 +59,11 @@ function timesTitle(row) {
     .join("\n");
 }
 
-/** @param {Log} log */
-function build(log) {
+/**
+ * @param {Log} log
+ * @param {ReturnType<typeof makeNestedTasks>} nested
+ */
+function build(log, nested) {
   const icon = makeIcon();
   const word = h("span", "scaler-word");
   const badge = h("span", "scaler-badge", icon, word);
@@ -103,7 +107,8 @@ function build(log) {
   const earlierRun = h("div", "scaler-earlier-run", earlierWords, stopEarlier);
   const note = h("div", "scaler-note", "waiting for the kernel…");
   const status = h("span", "scaler-spoken");
-  const root = h("div", "scaler-card", head, progress, usage, stack, texts, result, earlierRun, note, status);
+  const root = h("div", "scaler-card", head, progress, usage, stack, texts, result, nested.node, earlierRun, note,
+    status);
 
   setAttributes(root, { role: "group", tabindex: "-1" });
   keepKeys(root);
@@ -287,7 +292,8 @@ function paintEnd(ui, row) {
 export function render({ model, el }, onFirst = () => {}) {
   const view = Math.random().toString(36).slice(2);
   const log = makeLog((from) => model.send({ type: "output", view, from }));
-  const ui = build(log);
+  const nested = makeNestedTasks();
+  const ui = build(log, nested);
   /** @type {Row | null} */
   let row = null;
   let [seq, skew] = [-Infinity, 0]; // the first row of a view answers its `ready`: it counts, whatever its number
@@ -300,6 +306,7 @@ export function render({ model, el }, onFirst = () => {}) {
   function tick(shown) {
     const now = Date.now();
     setText(ui.time, duration(elapsed(shown, now / 1000 + skew), isOver(shown)));
+    nested.tick(now / 1000 + skew);
     if (asked && now - asked.at > PATIENCE_MS) {
       [asked, late] = [null, true];
       setText(ui.status, NO_ANSWER);
@@ -334,6 +341,7 @@ export function render({ model, el }, onFirst = () => {}) {
     if (isOver(next) || next.state === "submitted") ui.usage.hidden = ui.stack.hidden = true;
     const changed = (/** @type {(keyof Row)[]} */ ...keys) => keys.some((key) => next[key] !== before?.[key]);
     log.paint(next, keepsOutput);
+    nested.paint(next);
     if (changed("error", "traceback", "result", "rich", "about")) paintEnd(ui, next);
     paintCopy(ui, next, log.text);
     paint();
@@ -387,6 +395,7 @@ export function render({ model, el }, onFirst = () => {}) {
     if (row) log.paint(row, false);
     if (ui.actions.matches(":focus-within")) ui.root.focus({ preventScroll: true });
     for (const node of [ui.cancel, ui.kill, ui.refused, ui.retry, ui.usage, ui.earlierRun]) node.hidden = true;
+    nested.lose();
     if (row && isOver(row)) return;
     ui.root.dataset.kind = "lost";
     setText(ui.word, "lost");

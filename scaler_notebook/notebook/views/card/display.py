@@ -11,7 +11,7 @@ from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.kernel import ipykernel_compat
 from scaler_notebook.notebook.kernel.host import KernelHost, kernel_host
 from scaler_notebook.notebook.views import preview, rows
-from scaler_notebook.notebook.views.board.table import Kind, kind_of
+from scaler_notebook.notebook.views.board.board_row import Kind, kind_of
 from scaler_notebook.notebook.views.live_display import (
     LIVE_INTERVAL,
     STATIC_INTERVAL,

@@ -7,7 +7,7 @@ from typing import TypedDict
 from scaler_notebook.client import engine_report
 from scaler_notebook.client.engine_client import EngineClient
 from scaler_notebook.client.engine_report import EngineReport, EngineState
-from scaler_notebook.notebook.views.board.table import KINDS, Kind, kind_of
+from scaler_notebook.notebook.views.board.board_row import KINDS, Kind, kind_of
 from scaler_notebook.notebook.views.static.terminal_text import one_line
 
 from .samples import ProcessSamples

@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from scaler_notebook.notebook.views.board.table import KINDS, Kind
+from scaler_notebook.notebook.views.board.board_row import KINDS, Kind
 
 UNFINISHED: tuple[Kind, ...] = ("queued", "running", "cancelling")
 MAX_TITLE = 80  # characters

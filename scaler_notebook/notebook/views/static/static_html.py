@@ -96,6 +96,8 @@ def html(row: Row, *, remark: str | None = None, now: float | None = None) -> st
         parts.append(_block_html("scaler-result", hue, _pre_html(html_lines(row["result"]))))
     if row["about"] is not None:
         parts.append(f'<div style="{MUTED};line-height:18px">{escape(row["about"])}</div>')
+    if row["nested_words"] is not None:
+        parts.append(f'<div style="{MUTED};line-height:18px">{escape(row["nested_words"])}</div>')
     remarks = [remark] if remark else []
     if row["outcome"] in ("failed", "lost") or row["state"] == "cancelled":
         remarks.append(HOW_TO_RETRY)

@@ -33,6 +33,7 @@ from .dispatch.scaling import Scaling
 from .dispatch.slot_lending import SlotLending
 from .effects import Effects
 from .item_flow import ItemFlow
+from .nested_reports import NestedReports
 from .overview import Overview
 from .previews import ExpectedPreviews
 from .process_deaths import ProcessDeaths
@@ -92,7 +93,8 @@ class Core:
         idle_timeout: float = 0.0,
     ) -> None:
         self.state = SchedulerState(slots, capabilities, memory, max_runs, effects, devices)
-        self.transitions = Transitions(self.state, effects, clock)
+        self._nested = NestedReports(self.state, effects, clock)
+        self.transitions = Transitions(self.state, effects, clock, self._nested)
         self._effects = effects
         self._clock = clock
         self.overview = Overview(self.state)
@@ -141,6 +143,7 @@ class Core:
             state.dependencies.expect(owner, task_id)
         if task.parent:
             self._lending.nest(record, state.workers.held.get(process))
+            self._nested.join(record)
         record.number += self._turns.take(record.root)
         state.records[task_id] = record
         if record.missing:

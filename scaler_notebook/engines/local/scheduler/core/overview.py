@@ -2,23 +2,13 @@
 
 from itertools import chain, islice
 
-from scaler_notebook.protocol.messages import ClientContext, EngineStatus, EngineTasks, TaskActivity, TaskBrief
+from scaler_notebook.protocol.messages import ClientContext, EngineStatus, EngineTasks
 
-from .state.records import TaskRecord
+from .briefs import unfinished_brief
 from .state.scheduler_state import SchedulerState
 from .states import TaskStage
 from .transitions import start_due
 
-ACTIVITIES = {
-    TaskStage.WAITING: TaskActivity.QUEUED,
-    TaskStage.QUEUED: TaskActivity.QUEUED,
-    TaskStage.BACKING_OFF: TaskActivity.QUEUED,
-    TaskStage.PREFETCHED: TaskActivity.QUEUED,
-    TaskStage.RUNNING: TaskActivity.RUNNING,
-    TaskStage.ASKED: TaskActivity.CANCELLING,
-    TaskStage.WARNED: TaskActivity.CANCELLING,
-    TaskStage.ENDING: TaskActivity.CANCELLING,
-}
 MAX_LISTED = 1000  # tasks of one answer: a few hundred kilobytes
 
 
@@ -100,7 +90,7 @@ class Overview:
         running = {found.task.task_id: found for found in held.values() if found.stage is not TaskStage.OVER}
         waiting = (record for task_id, record in records.items() if task_id not in running)
         listed = list(islice(chain(running.values(), waiting), MAX_LISTED))
-        return EngineTasks(tuple(map(_brief, listed)), len(records) - len(listed))
+        return EngineTasks(tuple(map(unfinished_brief, listed)), len(records) - len(listed))
 
     @property
     def contexts(self) -> dict[bytes, ClientContext]:
@@ -116,12 +106,3 @@ class Overview:
         """Return ``(task id, client)`` of the task that a process holds; None if it holds none."""
         record = self._state.workers.held.get(process)
         return (record.task.task_id, record.owner) if record is not None else None
-
-
-def _brief(record: TaskRecord) -> TaskBrief:
-    """Return what any client may know of a task."""
-    task_id, name = record.task.task_id, record.task.options.name
-    activity = ACTIVITIES[record.stage]
-    if activity is TaskActivity.QUEUED:
-        return TaskBrief(task_id, name, activity, record.submitted)
-    return TaskBrief(task_id, name, activity, record.submitted, record.started, record.process)

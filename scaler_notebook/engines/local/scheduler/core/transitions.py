@@ -28,6 +28,7 @@ from scaler_notebook.protocol.messages import (
 from . import events
 from .effects import Effects
 from .events import Event
+from .nested_reports import NestedReports
 from .state.records import TaskRecord
 from .state.scheduler_state import SchedulerState, TimerKey
 from .states import TABLE, TaskAction, TaskStage
@@ -66,12 +67,15 @@ class Transitions:
         Performs the side effects.
     clock
         The source of the time.
+    nested
+        Reports what becomes of nested tasks.
     """
 
-    def __init__(self, state: SchedulerState, effects: Effects, clock: Clock) -> None:
+    def __init__(self, state: SchedulerState, effects: Effects, clock: Clock, nested: NestedReports) -> None:
         self._state = state
         self._effects = effects
         self._clock = clock
+        self._nested = nested
 
     def handle(self, record: TaskRecord, event: Event) -> None:
         """Perform what the table says about an event of a task.
@@ -155,6 +159,8 @@ class Transitions:
                 self._answer(record, TaskCancelConfirmType.CANCEL_NOT_FOUND)
             case _:
                 log.error("%s: %s is not permitted: it is %s", record.task.task_id, event.words, before.value)
+        if record.family is not None:
+            self._nested.changed(record, before, event)
 
     # ------------------------------------------------------------------ runs and requests
 
@@ -267,6 +273,8 @@ class Transitions:
         """
         self._leave_process(record, goes_on)
         self._forget(record)
+        if record.family is not None and not record.depth:
+            self._nested.tell(record.family)
         self._effects.send(record.owner, last)
 
     def _unqueue(self, record: TaskRecord) -> None:

@@ -3,7 +3,18 @@
 from dataclasses import dataclass, field
 
 from scaler_notebook.engines.local.scheduler.core.states import TaskStage
-from scaler_notebook.protocol.messages import Capability, ClientContext, Task
+from scaler_notebook.protocol.messages import Capability, ClientContext, Task, TaskBrief
+
+
+@dataclass(slots=True, eq=False)
+class Family:
+    """All that is below a task of a client that looks: what the task has submitted, and what that has, and so on."""
+
+    owner: bytes  # the client
+    task_id: str  # of the task
+    count: int = 0  # tasks that were ever below it
+    unfinished: "dict[str, TaskRecord]" = field(default_factory=dict)  # those that have changed and not ended
+    ended: list[TaskBrief] = field(default_factory=list)  # those of which the client has not been told that
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +43,7 @@ class TaskRecord:
     paused: bool = False  # does the task wait until more of its items are taken?
     parent: "TaskRecord | None" = None  # the task that has submitted this one, as long as that runs
     depth: int = 0  # of nesting; 0 for a task without a parent
+    family: Family | None = None  # that of the task at the top, if its client is told of nested tasks
     children: "dict[str, TaskRecord]" = field(
         default_factory=dict
     )  # by id, unfinished tasks that this one has submitted

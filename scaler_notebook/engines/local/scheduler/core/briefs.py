@@ -1,0 +1,50 @@
+"""What clients are told of a task in brief."""
+
+from scaler_notebook.protocol.messages import TaskActivity, TaskBrief
+
+from .state.records import TaskRecord
+from .states import TaskStage
+
+ACTIVITIES = {
+    TaskStage.WAITING: TaskActivity.QUEUED,
+    TaskStage.QUEUED: TaskActivity.QUEUED,
+    TaskStage.BACKING_OFF: TaskActivity.QUEUED,
+    TaskStage.PREFETCHED: TaskActivity.QUEUED,
+    TaskStage.RUNNING: TaskActivity.RUNNING,
+    TaskStage.ASKED: TaskActivity.CANCELLING,
+    TaskStage.WARNED: TaskActivity.CANCELLING,
+    TaskStage.ENDING: TaskActivity.CANCELLING,
+}
+
+
+def unfinished_brief(record: TaskRecord) -> TaskBrief:
+    """Return what a client may know of a task that is not over."""
+    task, activity = record.task, ACTIVITIES[record.stage]
+    started, process = (0.0, 0) if activity is TaskActivity.QUEUED else (record.started, record.process)
+    return TaskBrief(
+        task.task_id, task.options.name, activity, record.submitted, started, process, parent=nested_in(record)
+    )
+
+
+def ended_brief(record: TaskRecord, activity: TaskActivity, ended: float) -> TaskBrief:
+    """Return what a client may know of a task that is over.
+
+    Parameters
+    ----------
+    record
+        The task.
+    activity
+        How the task ended.
+    ended
+        When it ended, in seconds since the epoch.
+    """
+    task = record.task
+    started, process = (record.started, record.process) if record.dispatches else (0.0, 0)
+    return TaskBrief(
+        task.task_id, task.options.name, activity, record.submitted, started, process, nested_in(record), ended
+    )
+
+
+def nested_in(record: TaskRecord) -> str:
+    """Return the id of the task that has submitted this one; empty if no task has."""
+    return record.task.parent if record.depth else ""

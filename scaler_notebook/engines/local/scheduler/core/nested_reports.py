@@ -1,0 +1,114 @@
+"""What a client hears of the tasks that its tasks, and these in turn, have submitted.
+
+The client of a nested task is a task process. Whoever looks at the task above is told in brief, some times a second
+and of so many tasks at most; a client that shows nothing is not told.
+"""
+
+from functools import partial
+
+from scaler_notebook.engines.scheduling.timers import Clock
+from scaler_notebook.protocol.messages import TaskActivity, TaskNested, TaskResultType
+
+from .briefs import ended_brief, unfinished_brief
+from .effects import Effects
+from .events import Event
+from .state.records import Family, TaskRecord
+from .state.scheduler_state import SchedulerState, TimerKey
+from .states import TaskStage
+
+INTERVAL = 0.1  # seconds between two messages about what is below one task
+MAX_TOLD = 200  # tasks below one task of which its client hears; it is told how many more there are
+
+_STOPPED = (TaskStage.ASKED, TaskStage.WARNED, TaskStage.ENDING)
+
+
+class NestedReports:
+    """The messages about nested tasks that are still to be sent.
+
+    Parameters
+    ----------
+    state
+        The core's state.
+    effects
+        Sends the messages.
+    clock
+        The source of the time.
+    """
+
+    def __init__(self, state: SchedulerState, effects: Effects, clock: Clock) -> None:
+        self._state = state
+        self._effects = effects
+        self._clock = clock
+
+    def join(self, record: TaskRecord) -> None:
+        """Report a task that was submitted, if another task has submitted it and the client of that one looks."""
+        if (parent := record.parent) is None:
+            return
+        family = parent.family
+        if family is None:
+            context = self._state.contexts.get(record.root)
+            if parent.depth or context is None or not context.shows_results:
+                return
+            family = parent.family = Family(record.root, parent.task.task_id)
+        family.count += 1
+        if family.count <= MAX_TOLD:
+            record.family = family
+            family.unfinished[record.task.task_id] = record
+        self._tell_soon(family)
+
+    def changed(self, record: TaskRecord, before: TaskStage, event: Event) -> None:
+        """Report a change of a nested task.
+
+        Parameters
+        ----------
+        record
+            The task.
+        before
+            The stage before the change.
+        event
+            What has changed it.
+        """
+        family = record.family
+        if family is None or not record.depth:
+            return
+        if record.stage is TaskStage.OVER:
+            family.unfinished.pop(record.task.task_id, None)
+            family.ended.append(ended_brief(record, _end(before, event), self._clock.time()))
+        else:
+            family.unfinished[record.task.task_id] = record
+        self._tell_soon(family)
+
+    def tell(self, family: Family) -> None:
+        """Send what has changed below a task since it was last sent."""
+        self._state.timers.cancel(_due(family))
+        told = (*map(unfinished_brief, family.unfinished.values()), *family.ended)
+        family.unfinished.clear()
+        family.ended.clear()
+        if family.owner in self._state.contexts:
+            self._effects.send(family.owner, TaskNested(family.task_id, told, max(0, family.count - MAX_TOLD)))
+
+    def _tell_soon(self, family: Family) -> None:
+        """Set the timer for what has changed below a task."""
+        if _due(family) not in self._state.timers:
+            self._state.timers.set(_due(family), self._clock.monotonic() + INTERVAL, partial(self.tell, family))
+
+
+def _due(family: Family) -> TimerKey:
+    """Return the key of the timer for what is below a task."""
+    return "nested", family.task_id
+
+
+def _end(before: TaskStage, event: Event) -> TaskActivity:
+    """Return how a task ended: what was asked to stop is cancelled, whatever comes of it.
+
+    Parameters
+    ----------
+    before
+        The stage in which it ended.
+    event
+        What ended it.
+    """
+    result = getattr(event, "result", None)
+    if before in _STOPPED or result is None:
+        return TaskActivity.CANCELLED
+    return TaskActivity.DONE if result.outcome is TaskResultType.SUCCESS else TaskActivity.FAILED
