@@ -30,6 +30,10 @@ CELLS = [
     "%scaler board",
     "few = ex.map_async(refuses, range(2))\nfew",
     "last = ex.submit(work, 5)",
+    "def below(n, steps):\n"
+    "    inner = [NotebookExecutor().submit(work, 200) for _ in range(steps)]\n"
+    "    return inner[0].result()\n"
+    "family = ex.map_async(below, range(2), [1, 9])\nfamily",
 ]
 
 
@@ -266,3 +270,27 @@ def test_the_board_of_the_session_grows(notebook: LabNotebook) -> None:
     notebook.run(5)
     expect(row(board, "work(5)")).to_contain_text("done")
     expect(board.locator(".scaler-title")).to_have_text("all tasks of this session")
+
+
+@pytest.mark.matrix
+def test_what_tasks_have_submitted_is_below_them_without_buttons_of_its_own(notebook: LabNotebook) -> None:
+    notebook.run(6)
+    board = notebook.output(6).locator(".scaler-board")
+    nested = board.locator(".scaler-nested:visible")
+    expect(nested).to_have_count(1)
+    expect(nested).to_contain_text("work(200)")
+    expect(nested).to_have_attribute("aria-level", "2")
+    expect(nested).to_have_attribute("data-kind", "running")
+    expect(nested.locator(".scaler-col-call")).to_have_attribute("title", re.compile("A task has submitted it"))
+    nested.hover()
+    expect(nested.get_by_role("button")).to_have_count(0)
+    expect(chip(board, "running")).to_have_text("2 running")
+    fold = board.get_by_role("button", name="show 9 that it has submitted")
+    fold.click()
+    expect(nested).to_have_count(10)
+    board.get_by_role("button", name="fold 9 that it has submitted").click()
+    expect(nested).to_have_count(1)
+    nested.click()
+    expect(board.locator(".scaler-pane .scaler-nested-task:visible")).to_have_count(1)
+    board.get_by_role("button", name="Cancel all").click()
+    expect(nested).to_have_attribute("data-kind", "cancelled")

@@ -313,7 +313,7 @@ class TaskItem:
 
 @dataclass(frozen=True, slots=True)
 class TaskNested:
-    """What has changed below a task: tasks that its code has submitted, and that theirs has, and so on.
+    """Tasks below a task that are new or have changed: its code has submitted them, or theirs has, and so on.
 
     Sent to clients that show results, at a bounded rate. The last ones may come after the end of the task.
 
@@ -322,7 +322,7 @@ class TaskNested:
     task_id
         The id of the task.
     tasks
-        Those that are new, or have changed.
+        The tasks.
     omitted
         How many tasks are below it that no message has.
     """

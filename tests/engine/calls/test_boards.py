@@ -12,6 +12,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from waits import SAFETY
 
 from scaler_notebook import FutureGroup, NotebookExecutor, ScalerFuture, TaskState
 from scaler_notebook.client.session_log import live_futures
-from scaler_notebook.notebook.views import feed
+from scaler_notebook.notebook.views import feed, rows
 from scaler_notebook.notebook.views.board import display, static_html
 from scaler_notebook.notebook.views.board import feed as boards
 from scaler_notebook.notebook.views.board.board_row import KINDS, BoardRow, read_row
@@ -769,6 +770,18 @@ def test_what_is_below_a_task_is_lost_with_its_engine(board: Any, still: StillPu
     future.lose_engine()
     still.run()
     assert [row[:2] for row in page.nested.values()] == [("a()", "lost"), ("b()", "done")]
+
+
+def test_a_card_shows_those_below_its_task_that_matter_most() -> None:
+    future = detached_future("top()")
+    below = [brief(f"d{n}", future.task_id, TaskActivity.DONE, 10.0 + n) for n in range(30)]
+    below += [brief("inner", "outer", TaskActivity.FAILED, 2.0), brief("outer", future.task_id, TaskActivity.DONE)]
+    future._deliver(TaskNested(future.task_id, tuple(below), 5))
+    shown = rows.row(future)
+    assert shown["nested_words"] == "37 tasks that it has submitted: 1 failed, 31 done, 5 more"
+    assert len(shown["nested"]) == 20
+    future._deliver(TaskNested(future.task_id, tuple(replace(each, activity=TaskActivity.QUEUED) for each in below[:18])))
+    assert [(each["call"], each["depth"]) for each in rows.row(future)["nested"]][:2] == [("inner()", 1), ("d0()", 0)]
 
 
 def board_row(kind: str = "running", **changes: Any) -> BoardRow:

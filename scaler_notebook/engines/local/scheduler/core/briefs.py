@@ -1,4 +1,4 @@
-"""What clients are told of a task in brief."""
+"""Tasks in brief, as clients are told of them."""
 
 from scaler_notebook.protocol.messages import TaskActivity, TaskBrief
 

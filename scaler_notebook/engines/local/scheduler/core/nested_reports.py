@@ -1,4 +1,4 @@
-"""What a client hears of the tasks that its tasks, and these in turn, have submitted.
+"""Reports to clients of the tasks that their tasks, and these in turn, have submitted.
 
 The client of a nested task is a task process. Whoever looks at the task above is told in brief, some times a second
 and of so many tasks at most; a client that shows nothing is not told.
