@@ -1,15 +1,15 @@
 /* The time line of a board: a lane for each process that runs at a time, a bar for each task. */
 
 import { h, setRole, setText } from "../dom.js";
-import { duration, twoDigits } from "../quantities.js";
+import { amount, duration, twoDigits } from "../quantities.js";
+import { makeLanes, startOf } from "./board_lanes.js";
+import { loadOf, mostOf, paintLoad } from "./board_load.js";
 import { KINDS, endOf, ended, ranFor, textOf, wordOf } from "./board_rows.js";
 
 /**
- * @import { Rows } from "./board_rows.js"
+ * @import { Lane } from "./board_lanes.js"
+ * @import { Load } from "./board_load.js"
  * @import { Store } from "./board_store.js"
- *
- * @typedef {{name: string, from: number, until: number, tasks: number[]}} Process
- * @typedef {{processes: Process[], tasks: number[], until: number}} Lane
  *
  * @typedef {object} Geometry where the time from `from` to `to` is drawn
  * @property {number} laneHeight
@@ -21,51 +21,12 @@ import { KINDS, endOf, ended, ranFor, textOf, wordOf } from "./board_rows.js";
 
 const AXIS_HEIGHT = 18;
 const LABEL_WIDTH = 58;
+const MARGIN = 8; // pixels to the right
 const MAX_LINE_HEIGHT = 300;
+const LOAD_HEIGHT = 48;
+const LOAD_GAP = 6; // pixels above and below it
 const LEAST_NAMED = 11; // pixels of a lane whose process can be named beside it
 const NEAR = 3; // pixels beside a bar that still mean it
-
-/**
- * @param {Rows} rows
- * @param {number} number of a row that has started
- */
-const startOf = (rows, number) => rows.started[number] ?? 0;
-
-/**
- * Who ran where, the tasks of a lane in the order of their start. A process that takes the place of one that was ended
- * goes on in its lane, so that there are as many lanes as tasks that ran at a time.
- *
- * @param {Rows} rows
- * @param {number} now
- */
-function makeLanes(rows, now) {
-  /** @type {number[]} */
-  const started = [];
-  for (let i = 0; i < rows.length; i++) if (rows.started[i] !== null) started.push(i);
-  started.sort((a, b) => startOf(rows, a) - startOf(rows, b));
-  /** @type {Map<string, Process>} */
-  const processes = new Map();
-  for (const number of started) {
-    const name = textOf(rows, "processor", number);
-    const key = name || `task ${number}`; // where it ran is not known: on its own
-    const until = endOf(rows, number, now);
-    const process = processes.get(key);
-    if (process) {
-      process.tasks.push(number);
-      process.until = Math.max(process.until, until);
-    } else processes.set(key, { name, from: startOf(rows, number), until, tasks: [number] });
-  }
-  /** @type {Lane[]} */
-  const lanes = [];
-  for (const process of processes.values()) {
-    let lane = lanes.find((free) => free.until <= process.from);
-    if (!lane) lanes.push((lane = { processes: [], tasks: [], until: 0 }));
-    lane.processes.push(process);
-    lane.tasks = lane.tasks.concat(process.tasks);
-    lane.until = process.until;
-  }
-  return lanes;
-}
 
 /**
  * The step of an axis, round.
@@ -121,6 +82,8 @@ export function makeTimeline(store, act) {
   let drag = null; // pixels
   /** @type {Geometry | null} */
   let geometry = null;
+  /** @type {Load | null} where lanes are too many to be named */
+  let load = null;
 
   /** @returns {[from: number, to: number]} */
   function range() {
@@ -138,14 +101,17 @@ export function makeTimeline(store, act) {
     const width = node.clientWidth;
     if (!width) return;
     const laneHeight = Math.max(2, Math.min(20, Math.floor(MAX_LINE_HEIGHT / Math.max(1, lanes.length))));
-    const height = Math.max(1, lanes.length) * laneHeight + AXIS_HEIGHT;
+    const named = laneHeight >= LEAST_NAMED;
+    const bars = Math.max(1, lanes.length) * laneHeight;
+    const height = bars + (named ? 0 : LOAD_HEIGHT + 2 * LOAD_GAP) + AXIS_HEIGHT;
     const scale = window.devicePixelRatio || 1;
     if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(height * scale)) {
       Object.assign(canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
       canvas.style.height = `${height}px`;
     }
     const [from, to] = range();
-    const pixels = (width - LABEL_WIDTH - 8) / (to - from);
+    const pixels = (width - LABEL_WIDTH - MARGIN) / (to - from);
+    load = named ? null : loadOf(rows, store.now(), [from, to], Math.max(1, Math.floor(width - LABEL_WIDTH - MARGIN)));
     const x = (/** @type {number} */ at) => LABEL_WIDTH + (at - from) * pixels;
     const drawn = { laneHeight, from, to, pixels, x };
     geometry = drawn;
@@ -154,7 +120,12 @@ export function makeTimeline(store, act) {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, height);
     paintAxis(context, drawn, width, height);
-    paintBars(context, drawn, width);
+    const colours = probes.map((probe) => getComputedStyle(probe).color);
+    paintBars(context, drawn, width, colours);
+    if (load) {
+      const place = { left: LABEL_WIDTH, top: bars + LOAD_GAP, height: LOAD_HEIGHT };
+      paintLoad(context, load, place, { colours, text: getComputedStyle(node).color });
+    }
     if (drag) {
       context.fillStyle = getComputedStyle(node).color;
       context.globalAlpha = 0.15;
@@ -162,13 +133,13 @@ export function makeTimeline(store, act) {
       context.globalAlpha = 1;
     }
     whole.hidden = !zoom;
-    const named = laneHeight >= LEAST_NAMED;
     hint.hidden = !lanes.length || (Boolean(zoom) && named);
     const unnamed = `${lanes.length} lanes: as many tasks as ran at a time; point at a bar to see its process`;
     setText(hint, [named ? "" : unnamed, zoom ? "" : "drag to look closer"].filter(Boolean).join(" · "));
     const processes = lanes.reduce((sum, lane) => sum + lane.processes.length, 0);
     const said = `time line: ${rows.length} tasks on ${processes} ${processes === 1 ? "process" : "processes"}`;
-    canvas.setAttribute("aria-label", `${said}, ${lanes.length} at a time`);
+    const waited = load ? `, at most ${amount(Math.round(mostOf(load.queued)))} queued` : "";
+    canvas.setAttribute("aria-label", `${said}, ${lanes.length} at a time${waited}`);
   }
 
   /**
@@ -207,11 +178,11 @@ export function makeTimeline(store, act) {
    * @param {CanvasRenderingContext2D} context
    * @param {Geometry} drawn
    * @param {number} width
+   * @param {string[]} colours by kind
    */
-  function paintBars(context, { from, to, x, laneHeight }, width) {
+  function paintBars(context, { from, to, x, laneHeight }, width, colours) {
     const now = store.now();
     const gap = laneHeight > 6 ? 2 : laneHeight > 3 ? 1 : 0;
-    const colours = probes.map((probe) => getComputedStyle(probe).color);
     context.save();
     context.beginPath();
     context.rect(LABEL_WIDTH, 0, width - LABEL_WIDTH, lanes.length * laneHeight);
@@ -262,23 +233,43 @@ export function makeTimeline(store, act) {
   function point(event) {
     const box = canvas.getBoundingClientRect();
     if (drag) {
-      drag.to = Math.min(box.width - 8, Math.max(LABEL_WIDTH, event.clientX - box.left));
+      drag.to = Math.min(box.width - MARGIN, Math.max(LABEL_WIDTH, event.clientX - box.left));
       tip.hidden = true;
       paint();
       return;
     }
     const number = taskAt(event);
+    const counts = loadAt(event);
     canvas.style.cursor = number === null ? "default" : "pointer";
-    tip.hidden = number === null;
-    if (number === null) return;
+    tip.hidden = number === null && counts === null;
+    if (number !== null) tip.replaceChildren(...factsOf(number));
+    else if (counts !== null) tip.replaceChildren(counts);
+    else return;
+    const left = Math.min(event.clientX - box.left + 12, box.width - tip.offsetWidth - 4);
+    const below = event.clientY - box.top + 16;
+    Object.assign(tip.style, { left: `${Math.max(0, left)}px`, top: `${below}px` });
+  }
+
+  /** @param {number} number */
+  function factsOf(number) {
     const kind = rows.kind[number];
     const ran = duration((ranFor(rows, number, store.now()) ?? 0) / 1000, ended(kind));
     const process = textOf(rows, "processor", number);
     const facts = [wordOf(kind), ran, process && `process ${process}`, textOf(rows, "note", number)];
-    tip.replaceChildren(h("code", "", textOf(rows, "call", number)), h("div", "", facts.filter(Boolean).join(" · ")));
-    const left = Math.min(event.clientX - box.left + 12, box.width - tip.offsetWidth - 4);
-    const below = event.clientY - box.top + 16;
-    Object.assign(tip.style, { left: `${Math.max(0, left)}px`, top: `${below}px` });
+    return [h("code", "", textOf(rows, "call", number)), h("div", "", facts.filter(Boolean).join(" · "))];
+  }
+
+  /**
+   * How many ran and waited at the time to which the pointer points, below the lanes; null elsewhere.
+   *
+   * @param {MouseEvent} event
+   */
+  function loadAt(event) {
+    const box = canvas.getBoundingClientRect();
+    const place = Math.floor(event.clientX - box.left - LABEL_WIDTH);
+    const below = event.clientY - box.top > lanes.length * (geometry?.laneHeight ?? 0);
+    if (!load || !below || place < 0 || place >= load.running.length) return null;
+    return `${amount(Math.round(load.running[place]))} ran, ${amount(Math.round(load.queued[place]))} queued`;
   }
 
   /**
