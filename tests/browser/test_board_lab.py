@@ -294,3 +294,16 @@ def test_what_tasks_have_submitted_is_below_them_without_buttons_of_its_own(note
     expect(board.locator(".scaler-pane .scaler-nested-task:visible")).to_have_count(1)
     board.get_by_role("button", name="Cancel all").click()
     expect(nested).to_have_attribute("data-kind", "cancelled")
+
+
+@pytest.mark.matrix
+def test_the_card_of_an_open_row_has_all_lines_and_says_what_its_result_is(notebook: LabNotebook) -> None:
+    chatty = "def chatty(n):\n    for i in range(n): print('line', i)\n    return [n]"
+    board = notebook.output(notebook.execute(f"{chatty}\nex.map_async(chatty, [1, 5_000])")).locator(".scaler-board")
+    row(board, "chatty(5000)").click()
+    pane = board.locator(".scaler-pane")
+    expect(pane.locator(".scaler-about")).to_have_text(re.compile(r"^list of 1 item · \d+ bytes$"))
+    earlier = pane.locator(".scaler-earlier summary")
+    expect(earlier).to_have_text(re.compile("and more are kept"))
+    pane.get_by_role("button", name="All lines").click()
+    expect(earlier).to_have_text("4\u2009997 earlier lines")

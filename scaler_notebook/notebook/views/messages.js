@@ -127,7 +127,8 @@
  * @typedef {{type: "cancel", rows: number[] | "all", force: boolean}} CancelRows
  * @typedef {{type: "retry", rows: number[] | "all"}} RetryRows
  * @typedef {{type: "open" | "close", row: number}} OpenOrClose whose details are wanted
- * @typedef {Gap | CancelRows | RetryRows | OpenOrClose} BoardRequest
+ * @typedef {AskForOutput & {row: number}} AskForRowsOutput
+ * @typedef {Gap | CancelRows | RetryRows | OpenOrClose | AskForRowsOutput} BoardRequest
  *
  * @typedef {object} EngineWorker one task process
  * @property {number} pid

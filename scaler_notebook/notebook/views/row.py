@@ -50,7 +50,7 @@ class Row(TypedDict):
     traceback: str | None
     folds: list[tuple[int, int, int]]  # lines of the traceback that are libraries': first, behind the last, frames
     result: str | None
-    about: str | None  # what the result is, where the result itself does not say so: type, shape, size
+    about: str | None  # what the result is: type, shape or length, size
     rich: str | None  # HTML, shown in place of the result's text where there is any
     progress: RowProgress | None
     nested: list[NestedTask]  # those that matter most

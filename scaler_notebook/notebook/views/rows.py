@@ -83,9 +83,11 @@ def _result_forms(future: ScalerFuture[Any]) -> tuple[str | None, str | None, st
     summary, preview = future.summary, future.preview
     if not future.shows_result or not summary.text:
         return None, None, None
+    about = summary.kind or summary.text
+    if future.bytes_received:  # there are none if the value is kept for other tasks alone
+        about += f" · {format_bytes(future.bytes_received)}"
     if summary.preview is PreviewKind.NONE:
-        return summary.text, None, None
-    about = f"{summary.text} · {format_bytes(future.bytes_received)}"
+        return summary.text, None, about
     if preview is None:
         return None, None, about
     rich = mime.html([preview]) if mime.has_form(preview) else None

@@ -236,10 +236,13 @@ class ResultSummary:
         The line; empty where there is nothing to show, or no summary was made.
     preview
         Which preview there is.
+    kind
+        The type and size of plain data, whose text is the value itself; else empty, for the text says so.
     """
 
     text: str = ""
     preview: PreviewKind = PreviewKind.ON_REQUEST
+    kind: str = ""
 
     def unaccompanied(self) -> "ResultSummary":
         """Return the summary for an engine that sends no preview by itself."""

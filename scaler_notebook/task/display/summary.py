@@ -58,8 +58,9 @@ def summary(value: Any) -> ResultSummary:
     Returns
     -------
     ResultSummary
-        ``text`` is the value as Python writes it if that is plain data, cut after some 2,000 characters; otherwise the
-        type with its module's first part, and the length or shape. Empty for None.
+        ``text`` is the value as Python writes it if that is plain data, cut after some 2,000 characters, and ``kind``
+        its type and length; otherwise ``text`` is the type with its module's first part, and the length or shape. Both
+        are empty for None.
     """
     if value is None:
         return _new_summary("", PreviewKind.NONE)
@@ -67,20 +68,31 @@ def summary(value: Any) -> ResultSummary:
     if type(kind) is not type and not known(kind):  # a metaclass may run the user's code, e.g. to hash the class
         return ResultSummary(_name(kind), PreviewKind.ON_REQUEST)
     if kind in _ATOMS:
-        return _new_summary(_atom(value), PreviewKind.NONE)
+        return _new_summary(_atom(value), PreviewKind.NONE, _kind(value))
     if kind in _BRACKETS or _is_atom(value):
         writer = _Writer()
         try:
-            return ResultSummary(_cut(writer.text(value), MAX_TEXT + 100), PreviewKind.NONE)
+            return ResultSummary(_cut(writer.text(value), MAX_TEXT + 100), PreviewKind.NONE, _kind(value))
         except _NotPlain:
-            size = counted(len(value), "item")
-            return ResultSummary(f"{kind.__name__} of {size}", PreviewKind.ON_REQUEST)
+            return ResultSummary(_kind(value), PreviewKind.ON_REQUEST)
     library = known(kind)
     if not library:
         return ResultSummary(_name(kind), PreviewKind.ON_REQUEST)
     words = [f"{library}.{_name(kind)}", *_shape(value)]
     cheap = (library, _name(kind)) in CHEAP and _is_text_or_number(value)
     return ResultSummary(" ".join(words), PreviewKind.FOLLOWS if cheap else PreviewKind.ON_REQUEST)
+
+
+def _kind(value: Any) -> str:
+    """Return type and length of plain data."""
+    kind = type(value)
+    if kind is str:
+        return f"str of {counted(len(value), 'character')}"
+    if kind in _ATOMS:  # most results
+        return kind.__name__
+    if kind in _BRACKETS:
+        return f"{kind.__name__} of {counted(len(value), 'item')}"
+    return f"{_attribute(kind, '__module__').partition('.')[0]}.{_name(kind)}"
 
 
 def known(kind: type) -> str:

@@ -86,6 +86,7 @@ class Page:
         self.nested: dict[int, tuple[Any, ...]] = {}  # call, kind, row of the board, nested row above
         self.omitted: dict[int, int] = {}
         self.answers: list[str] = []
+        self.outputs: list[dict[str, Any]] = []
         self.received = 0
         self.lossy = False
         self._board = board
@@ -96,6 +97,9 @@ class Page:
 
     def _take(self, message: dict[str, Any]) -> None:
         if self.lossy:
+            return
+        if message["type"] == "output":
+            self.outputs.append(message)
             return
         self.received += 1
         whole = message.get("whole", False)
@@ -730,6 +734,18 @@ def test_a_retry_that_cannot_be_says_why(board: Any, still: StillPublisher) -> N
 # ---------------------------------------------------------------- its static forms
 
 
+def test_the_card_of_an_open_row_has_all_lines_on_demand(board: Any, still: StillPublisher) -> None:
+    future = detached_future("chatty()")
+    _, page = board([future])
+    future.log("one\ntwo\n" * 10_000)
+    for row, start in ((0, 0), (0, 79_996), (1, 0), ("0", 0)):
+        page.say({"type": "output", "row": row, "view": "mine", "from": start})
+    assert [(len(each["text"]), each["from"], each["view"]) for each in page.outputs] == [
+        (80_000, 0, "mine"),
+        (4, 79_996, "mine"),
+    ]
+
+
 def brief(name: str, parent: str, activity: TaskActivity, submitted: float = 1.0) -> TaskBrief:
     ended = 3.0 if activity in (TaskActivity.DONE, TaskActivity.FAILED, TaskActivity.CANCELLED) else 0.0
     return TaskBrief(name, f"{name}()", activity, submitted, 2.0, 7, parent, ended)
@@ -780,7 +796,9 @@ def test_a_card_shows_those_below_its_task_that_matter_most() -> None:
     shown = rows.row(future)
     assert shown["nested_words"] == "37 tasks that it has submitted: 1 failed, 31 done, 5 more"
     assert len(shown["nested"]) == 20
-    future._deliver(TaskNested(future.task_id, tuple(replace(each, activity=TaskActivity.QUEUED) for each in below[:18])))
+    future._deliver(
+        TaskNested(future.task_id, tuple(replace(each, activity=TaskActivity.QUEUED) for each in below[:18]))
+    )
     assert [(each["call"], each["depth"]) for each in rows.row(future)["nested"]][:2] == [("inner()", 1), ("d0()", 0)]
 
 

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scaler_notebook.notebook.views import rows
 from scaler_notebook.protocol.messages import PreviewKind
+from scaler_notebook.quantities import format_bytes
 from scaler_notebook.task.display.preview import (
     MAX_RICH,
     MAX_TEXT,
@@ -22,6 +24,7 @@ from scaler_notebook.task.display.preview import (
     bundle_of_known_type,
 )
 from scaler_notebook.task.display.summary import summary
+from scaler_notebook.testing import detached_future
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.binary(max_size=9)
 PLAIN = st.recursive(
@@ -111,6 +114,28 @@ def test_type_and_shape(value: Any, text: str, preview: PreviewKind) -> None:
     found = summary(value)
     assert found.preview is preview
     assert found.text == text
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (42, "int"),
+        (True, "bool"),
+        ("", "str of 0 characters"),
+        (b"abc", "bytes"),
+        ([7], "list of 1 item"),
+        ({"a": 1, "b": [2]}, "dict of 2 items"),
+        (range(10**30), "range"),
+        (np.float64(1.5), "numpy.float64"),
+        (datetime.date(2024, 2, 29), "datetime.date"),
+    ],
+)
+def test_a_card_says_of_plain_data_what_it_is_and_how_large(value: Any, kind: str) -> None:
+    assert summary(value).kind == kind
+    future = detached_future()
+    future.finish(value)
+    assert rows.row(future)["about"] == f"{kind} · {format_bytes(future.bytes_received)}"
+    assert rows.row(future)["result"] == repr(value)
 
 
 def test_what_is_large_or_holds_itself_is_cut() -> None:

@@ -79,7 +79,7 @@ class ResultHeader:
         CPU time in seconds.
     peak_rss
         The peak of resident memory in bytes.
-    text, preview
+    text, preview, kind
         The summary of the value.
     """
 
@@ -90,6 +90,7 @@ class ResultHeader:
     peak_rss: int
     text: str = ""
     preview: str = PreviewKind.ON_REQUEST.value
+    kind: str = ""
 
     @classmethod
     def of(cls, figures: TaskFigures, how: str, summary: ResultSummary) -> "ResultHeader":
@@ -104,8 +105,9 @@ class ResultHeader:
         summary
             The summary of the value.
         """
-        kind = summary.unaccompanied().preview.value
-        return cls(how, figures.started, figures.ended, figures.cpu, figures.peak_rss, summary.text, kind)
+        told = summary.unaccompanied()
+        preview = told.preview.value
+        return cls(how, figures.started, figures.ended, figures.cpu, figures.peak_rss, told.text, preview, told.kind)
 
     def encode(self) -> bytes:
         """Return the header as bytes."""
@@ -126,13 +128,13 @@ class ResultHeader:
                 raise TypeError(f"how it ended is {with_article(type(ended.how).__name__)}")
             PreviewKind(ended.preview)
             times = float(ended.started), float(ended.ended), float(ended.cpu)
-            return cls(ended.how, *times, int(ended.peak_rss), str(ended.text), ended.preview)
+            return cls(ended.how, *times, int(ended.peak_rss), str(ended.text), ended.preview, str(ended.kind))
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise ProtocolError(f"the end of a task that cannot be read: {error}") from error
 
     def summary(self) -> ResultSummary:
         """Return the summary of the value."""
-        return ResultSummary(self.text, PreviewKind(self.preview))
+        return ResultSummary(self.text, PreviewKind(self.preview), self.kind)
 
     def figures(self) -> TaskFigures:
         """Return what the run cost, with times by this machine's clock if the worker's clock is clearly ahead."""

@@ -22,7 +22,9 @@ import { makeTable } from "./board_table.js";
 import { makeTimeline } from "./board_timeline.js";
 
 /**
- * @import { CancelRows, Channel, Left, OpenOrClose, RetryRows, RowsMessage, Widget } from "../messages.js"
+ * @import {
+ *   AskForRowsOutput, CancelRows, Channel, Left, OpenOrClose, OutputMessage, RetryRows, RowsMessage, Widget
+ * } from "../messages.js"
  * @import { Look, Store, Tab } from "./board_store.js"
  */
 
@@ -51,7 +53,7 @@ function renderBoard(store, model, el, shown = () => {}) {
   const table = makeTable(store, act);
   const timeline = makeTimeline(store, act);
   const graph = makeGraph(store, act);
-  const pane = makePane(store, { cancel, close, retry });
+  const pane = makePane(store, { cancel, close, retry, askForOutput: tell });
   const show = (/** @type {Look["only"]} */ only) => filter({ only });
   const errors = makeErrors(store, { show, retry });
   const straggler = makeStraggler(store, { show });
@@ -197,7 +199,7 @@ function renderBoard(store, model, el, shown = () => {}) {
 
   // ------------------------------------------------------------------ the open task
 
-  /** @param {OpenOrClose | Left} request that has no answer */
+  /** @param {OpenOrClose | Left | AskForRowsOutput} request that changes nothing */
   function tell(request) {
     if (!store.lost) model.send(request);
   }
@@ -417,7 +419,8 @@ export default () => {
   return {
     initialize({ model }) {
       const onMessage = (/** @type {unknown} */ received) => {
-        const message = /** @type {RowsMessage | null} */ (received);
+        const message = /** @type {RowsMessage | OutputMessage | null} */ (received);
+        if (message?.type === "output") for (const hear of store.panes) hear(message);
         if (message?.type !== "rows") return;
         if (takeMessage(store, message)) {
           for (const view of store.views) view();

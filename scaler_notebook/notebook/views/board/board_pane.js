@@ -5,13 +5,14 @@ import { h, setText } from "../dom.js";
 import { retriable, textOf, wordOf } from "./board_rows.js";
 
 /**
- * @import { Channel, LostMessage, RowMessage } from "../messages.js"
+ * @import { AskForRowsOutput, Channel, LostMessage, OutputMessage, RowMessage } from "../messages.js"
  * @import { Store } from "./board_store.js"
  *
  * @typedef {object} PaneActions what its buttons do
  * @property {(numbers: number[], force: boolean) => void} cancel
  * @property {(numbers: number[]) => void} retry
  * @property {() => void} close
+ * @property {(request: AskForRowsOutput) => void} askForOutput
  */
 
 const GONE = "Nothing holds this future any more: its output and its result are gone.";
@@ -30,7 +31,8 @@ export function makePane(store, act) {
 
   /** @param {number} number */
   function makeCard(number) {
-    /** @type {((message: RowMessage | LostMessage) => void) | null} */
+    /** @typedef {RowMessage | LostMessage | OutputMessage} Told */
+    /** @type {((message: Told) => void) | null} */
     let hear = null;
     /** @type {Channel} */
     const channel = {
@@ -39,6 +41,7 @@ export function makePane(store, act) {
       send: (request) => {
         if (request.type === "cancel") act.cancel([number], request.force);
         if (request.type === "retry") act.retry([number]);
+        if (request.type === "output") act.askForOutput({ ...request, row: number });
       },
     };
     const place = h("div", "scaler-opened-card");
@@ -54,7 +57,7 @@ export function makePane(store, act) {
     const end = render({ model: channel, el: place });
     node.append(dismiss, place, gone, messages);
     place.querySelector(".scaler-earlier")?.setAttribute("open", "");
-    const tell = (/** @type {RowMessage | LostMessage} */ message) => hear?.(message);
+    const tell = (/** @type {Told} */ message) => hear?.(message);
     return { number, trace, gone, tell, end, seen: "", told: 0 };
   }
 
@@ -76,10 +79,21 @@ export function makePane(store, act) {
     const there = Boolean(detail?.row) || !detail;
     setText(card.gone, there ? "" : `${textOf(rows, "call", look.open)}: ${wordOf(kind)}. ${GONE}`);
     node.classList.toggle("scaler-is-gone", !there);
-    if (detail?.row) card.tell({ type: "row", seq: ++card.told, now: detail.now, row: detail.row, retry, note: null });
+    if (detail?.row) {
+      const { now, row } = detail;
+      card.tell({ type: "row", seq: ++card.told, now, row, retry, note: null, keeps_output: true });
+    }
     if (store.lost) card.tell({ type: "lost" });
     setText(card.trace, detail?.trace ?? "");
   }
 
-  return { node, paint, end: () => card?.end() };
+  const hearOutput = (/** @type {OutputMessage} */ message) => card?.tell(message);
+  store.panes.add(hearOutput);
+
+  function leave() {
+    store.panes.delete(hearOutput);
+    card?.end();
+  }
+
+  return { node, paint, end: leave };
 }

@@ -4,7 +4,7 @@ import { forgetNested, makeNested, takeNested } from "./board_nested.js";
 import { loseRows, makeRows, takeRows } from "./board_rows.js";
 
 /**
- * @import { Answer, Detail, RowsMessage } from "../messages.js"
+ * @import { Answer, Detail, OutputMessage, RowsMessage } from "../messages.js"
  * @import { Selection } from "./board_order.js"
  *
  * @typedef {Selection & {open: number | null, tab: Tab, chosen: boolean, scrollTop: number,
@@ -43,6 +43,8 @@ export function makeStore() {
     undo: /** @type {{numbers: number[], until: number} | null} */ (null), // what Cancel all has asked to stop
     answer: /** @type {Answer | null} */ (null),
     views: /** @type {Set<() => void>} */ (new Set()),
+    /** What cards in panes hear beside rows. */
+    panes: /** @type {Set<(message: OutputMessage) => void>} */ (new Set()),
     /** @type {"grid" | "search" | null} */
     focus: null, // what a view that is drawn again gives the keyboard back to
     /** @type {{answer: number, failed: number, unfinished: number} | null} */

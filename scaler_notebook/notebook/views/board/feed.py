@@ -4,6 +4,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.card import feed
-from scaler_notebook.notebook.views.feed import Content, Feed, ViewHost, ViewWidget, ask_to_stop
+from scaler_notebook.notebook.views.feed import LONGEST_NAME, Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
@@ -229,10 +230,27 @@ class BoardFeed(Feed):
             case {"type": "open", "row": number} if self._is_row(number):
                 self._open_row(number)
                 return True
+            case {"type": "output", "row": number, "view": str(view), "from": int(start)} if self._is_row(number):
+                publisher.call_later(0, partial(self._send_output, number, view[:LONGEST_NAME], start))
+                return True
             case {"type": "close", "row": number} if self._is_row(number):
                 self._close_row(number)
                 return True
         return False
+
+    def _send_output(self, number: int, view: str, start: int) -> None:
+        """Send what the task of a row has written to the card that asks for it; on the publisher's thread.
+
+        Parameters
+        ----------
+        number
+            The number of the row.
+        view
+            The card.
+        start
+            The character with which it begins.
+        """
+        self.answer(feed.output_message(self._table.future(number), view, start))
 
     def _is_row(self, number: object) -> bool:
         return type(number) is int and 0 <= number < len(self._table)

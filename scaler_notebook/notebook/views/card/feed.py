@@ -35,6 +35,28 @@ class CardWidget(ViewWidget):
         super().__init__(_FRONT_END, host, place)
 
 
+def output_message(future: ScalerFuture[Any] | None, view: str, start: int) -> Content:
+    """Build the answer to a view that asks for what a task has written.
+
+    Parameters
+    ----------
+    future
+        The future of the task; None if it is gone.
+    view
+        The view that has asked for it.
+    start
+        The character with which it begins.
+    """
+    part: str | None = None
+    if future is not None:
+        text = future.last_output(sys.maxsize)[0]
+        if not 0 <= start <= len(text):
+            start = 0  # the task has cleared what it had written
+        part = text[max(start, len(text) - MOST_OUTPUT) :]
+        start = len(text) - len(part)
+    return {"type": "output", "view": view, "from": start, "text": part}
+
+
 class CardFeed(Feed):
     """Keeps the views of one card current until its future has ended, and answers clicks until it is closed.
 
@@ -168,15 +190,7 @@ class CardFeed(Feed):
         start
             The character with which it begins.
         """
-        future = self._shown()
-        part: str | None = None
-        if future is not None:
-            text = future.last_output(sys.maxsize)[0]
-            if not 0 <= start <= len(text):
-                start = 0  # the task has cleared what it had written
-            part = text[max(start, len(text) - MOST_OUTPUT) :]
-            start = len(text) - len(part)
-        self.answer({"type": "output", "view": view, "from": start, "text": part})
+        self.answer(output_message(self._shown(), view, start))
 
     def _retry(self) -> None:
         future = self._shown()
