@@ -358,7 +358,7 @@ class EngineClient(ABC):
             :meth:`submit_verbose`.
         """
         refuse_endless(fn, iterables)
-        growing: GrowingGroup[T] = GrowingGroup(function_name(fn))
+        growing: GrowingGroup[T] = GrowingGroup(function_name(fn), iterables)
         for args in zip(*iterables, strict=False):
             growing.add(self.submit_verbose(fn, args, {}, **options) if options else self.submit(fn, *args))
         group = growing.complete(name)

@@ -91,6 +91,7 @@ def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Pa
 
 def test_a_group_that_is_still_submitted_has_its_board_already(k: Kernel, tmp_path: Path) -> None:
     patch(k, "scaler_notebook.client.futures.growing_group", SOON=0.0)
+    patch(k, "scaler_notebook.notebook.views.board.display", DRAW_PATIENCE=0.0)
     gate = tmp_path / "open"
     k.run("def numbers(gate):\n    yield 0\n    while not os.path.exists(gate): time.sleep(0.01)\n    yield 1")
     running = k.submit(f"%time _ = 1\ngroup = ex.map_async(fit, numbers({str(gate)!r}))\ngroup")
@@ -103,6 +104,19 @@ def test_a_group_that_is_still_submitted_has_its_board_already(k: Kernel, tmp_pa
     whole = wait_for(k, comm, lambda m: m.get("whole", False))
     assert (whole["title"], len(whole["columns"][0])) == ("fit × 2", 2)
     assert "fit × 2: " in k.run("group").displays[0]["text/plain"]
+
+
+def test_a_large_group_has_its_board_before_it_is_submitted_and_lets_it_be_drawn(k: Kernel) -> None:
+    patch(k, "scaler_notebook.client.futures.growing_group", MANY=20, SOON=60.0)
+    patch(k, "scaler_notebook.notebook.views.board.display", DRAW_PATIENCE=10.0)
+    k.run("from scaler_notebook.notebook.views.board.display import GroupBoard; GroupBoard.is_awaited = True")
+    running = k.submit("group = ex.map_async(fit, range(20))\ngroup")
+    shown = k.until(lambda m: m["msg_type"] == "display_data" and WIDGET in m["content"]["data"])
+    comm = shown["content"]["data"][WIDGET]["model_id"]
+    k.send_comm(comm, {"type": "ready"})
+    whole = wait_for(k, comm, lambda m: m.get("whole", False))
+    assert (whole["title"], len(whole["columns"][0])) == ("fit", 1), "no other task was submitted meanwhile"
+    assert len(k.finish(running).displays) == 1
 
 
 def test_a_click_on_cancel_all_while_a_cell_waits(k: Kernel) -> None:

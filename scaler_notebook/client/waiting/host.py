@@ -33,6 +33,9 @@ class FillingBoard(Protocol):
     def add(self, future: Any) -> None:
         """Add a future."""
 
+    def wait_until_drawn(self) -> None:
+        """Wait for a moment until a front end has the first rows; the thread that submits would starve the others."""
+
     def complete(self, group: Any) -> None:
         """Take the group, which has all of its futures now."""
 

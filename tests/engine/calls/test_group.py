@@ -50,6 +50,21 @@ def test_map_async_gives_a_group(executor: NotebookExecutor) -> None:
     assert asyncio.run(_awaited(group)) == [32, 729]
 
 
+class Untold:
+    """What gives items, and no length."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([-1, -2])
+
+    def __len__(self) -> int:
+        raise ValueError("nobody has counted them")
+
+
+def test_what_is_mapped_need_not_tell_its_length(scripted: InMemoryExecutor) -> None:
+    assert len(scripted.map_async(abs, Untold())) == 2
+    assert len(scripted.map_async(pow, iter([1, 2, 3]), range(10))) == 3
+
+
 def test_map_async_has_the_options_of_a_call(executor: NotebookExecutor, tmp_path: Path) -> None:
     def fails_once(number: int) -> int:
         seen = tmp_path / str(number)

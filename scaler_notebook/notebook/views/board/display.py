@@ -6,6 +6,7 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.kernel.host import KernelHost, kernel_host
 from scaler_notebook.notebook.views.live_display import (
     LIVE_INTERVAL,
@@ -24,6 +25,7 @@ from .feed import BoardFeed
 from .table import SessionTable, TaskTable
 
 SESSION_TITLE = "all tasks of this session"
+DRAW_PATIENCE = 0.3  # seconds for a front end to ask for the module and the rows of a board
 HOW_TO_STOP = "%scaler board shows it live, %scaler status lists what is unfinished, %scaler cancel --all stops it"
 
 
@@ -55,6 +57,11 @@ class Board(LiveDisplay):
         watch.add(self)
         if self._table.settled:
             self._changed()
+
+    @property
+    def drawn(self) -> Signal:
+        """A signal that is set when a front end was sent the board."""
+        return self._feed.drawn
 
     def complete(self, group: FutureGroup[Any]) -> None:
         """Take the group of all futures that were added."""
@@ -118,7 +125,14 @@ class GroupBoard:
         Its futures so far.
     host
         The host of the kernel.
+
+    Attributes
+    ----------
+    is_awaited
+        Whether a front end is waited for; where one has not come in time, none is from then on.
     """
+
+    is_awaited = True
 
     def __init__(self, title: str, futures: Sequence[ScalerFuture[Any]], host: KernelHost) -> None:
         self._host = host
@@ -129,6 +143,11 @@ class GroupBoard:
     def add(self, future: ScalerFuture[Any]) -> None:
         """Add a future."""
         self._table.add(future)
+
+    def wait_until_drawn(self) -> None:
+        """Wait until a front end was sent the first rows, if one comes in time."""
+        if GroupBoard.is_awaited:
+            GroupBoard.is_awaited = self._host.wait(self._board.drawn, DRAW_PATIENCE)
 
     def complete(self, group: FutureGroup[Any]) -> None:
         """Take the group; the cell that runs has shown it now."""

@@ -11,6 +11,7 @@ from typing import Any
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.task_state.observed_task import ObservedTask
+from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.views import modules, preview, rows
 from scaler_notebook.notebook.views.card import feed
 from scaler_notebook.notebook.views.feed import LONGEST_NAME, Content, Feed, ViewHost, ViewWidget, ask_to_stop
@@ -81,6 +82,7 @@ class BoardFeed(Feed):
         self._epoch = 0.0
         self._strings: dict[str, int] = {}
         self._open: dict[int, Detail] = {}
+        self.drawn = Signal()  # set when a view was sent the board
         self._answers = 0
         self._answer: Content | None = None
         self._retrying = threading.Lock()  # two clicks are one try
@@ -121,6 +123,8 @@ class BoardFeed(Feed):
             detail.show(self._table.future(number))
         self._retry_what_has_stopped()
         super().publish()
+        if self._sequence:
+            self.drawn.set()
         if self._table.version > self._seen_version:
             self._seen_version = self._table.version
             self._changed()
