@@ -88,6 +88,7 @@ class CurrentTask:
         self.engine = engine
         self.items = items
         self.process = process
+        self._has_reported = False
 
     def cancelled(self) -> bool:
         """Return whether this task has been asked to stop.
@@ -134,6 +135,23 @@ class CurrentTask:
         TypeError, ValueError
             A value is not a number.
         """
+        self._has_reported = True
+        self._send_report(done, total, note)
+
+    def suggest(self, done: float, total: float | None) -> None:
+        """Report what a library makes known of the progress, unless the task itself has reported something.
+
+        Parameters
+        ----------
+        done
+            How many steps are done.
+        total
+            How many steps there are; None if unknown.
+        """
+        if not self._has_reported:
+            self._send_report(done, total, "")
+
+    def _send_report(self, done: float, total: float | None, note: str) -> None:
         done, total = float(done), -1.0 if total is None else float(total)
         self._reporter(done if math.isfinite(done) else 0.0, total if math.isfinite(total) else -1.0, str(note))
 

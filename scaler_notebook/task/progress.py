@@ -1,11 +1,11 @@
-"""Progress from inside a task: ``for x in progress(items)``, and tqdm's bars, which report in the same way."""
+"""Progress from inside a task: ``for x in progress(items)``; tqdm's bars and joblib's calls report in the same way."""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from .current_task import current_task
+from .current_task import CurrentTask, current_task
 from .modules.import_hooks import after_import
 
 T = TypeVar("T")
@@ -67,10 +67,11 @@ class progress(Generic[T]):  # used like a function, as tqdm is
         current_task().report(self.done, self.total, self.note)
 
 
-def watch_for_tqdm() -> None:
-    """Let tqdm's outermost bar move the card's bar instead of being printed, in this task process."""
+def watch_for_bars() -> None:
+    """Let tqdm's outermost bar and joblib's outermost ``Parallel`` move the card's bar, in this task process."""
     after_import("tqdm.std", lambda module: _redirect(module.tqdm))
     after_import("tqdm.notebook", _replace_widgets)
+    after_import("joblib.parallel", lambda module: _follow(module.Parallel))
 
 
 def _redirect(tqdm: Any) -> None:
@@ -127,3 +128,33 @@ class _Nowhere:
 
     def flush(self) -> None:
         pass
+
+
+def _follow(parallel_class: Any) -> None:
+    """Let a call of joblib's ``Parallel`` move the card's bar whenever a batch of it has ended, and print as before.
+
+    What the task's own code reports goes before. scikit-learn fits folds, trees and classes in such calls. How many
+    there will be is known to joblib once it has handed out the last one, or at once where it is given a list.
+    """
+    call, print_progress = parallel_class.__call__, parallel_class.print_progress
+    followed: dict[Any, CurrentTask] = {}  # the outermost call, with its task: batches end on threads that are older
+
+    def call_here(parallel: Any, iterable: Any) -> Any:
+        task = current_task()
+        if not task.task_id or task in list(followed.values()):
+            return call(parallel, iterable)
+        followed[parallel] = task
+        try:
+            return call(parallel, iterable)
+        finally:
+            del followed[parallel]
+
+    def print_progress_here(parallel: Any) -> None:
+        task = followed.get(parallel)
+        if task is not None:
+            all_are_known = parallel._original_iterator is None
+            total = parallel.n_dispatched_tasks if all_are_known else getattr(parallel, "n_tasks", None)
+            task.suggest(parallel.n_completed_tasks, total)
+        print_progress(parallel)
+
+    parallel_class.__call__, parallel_class.print_progress = call_here, print_progress_here

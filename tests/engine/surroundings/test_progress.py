@@ -1,4 +1,4 @@
-"""Progress from inside a task: ``progress``, ``current_task().report``, and tqdm."""
+"""Progress from inside a task: ``progress``, ``current_task().report``, tqdm, and joblib."""
 
 from __future__ import annotations
 
@@ -70,6 +70,22 @@ def tqdm_manual() -> None:
         bar.update(5)
 
 
+def parallel_call() -> None:
+    from joblib import Parallel, delayed
+
+    def outer(number: int) -> None:
+        Parallel(n_jobs=1)(delayed(abs)(n) for n in range(number))
+
+    Parallel(n_jobs=2, backend="threading")(delayed(outer)(n) for n in range(5))
+
+
+def reported_calls() -> None:
+    from joblib import Parallel, delayed
+
+    current_task().report(1, 2, "half of it")
+    Parallel()(delayed(abs)(n) for n in range(3))
+
+
 WAYS: list[tuple[Callable[[], Any], tuple[float, float, str]]] = [
     (a_loop, (3, 3, "adding")),
     (a_generator, (3, -1, "")),
@@ -79,6 +95,8 @@ WAYS: list[tuple[Callable[[], Any], tuple[float, float, str]]] = [
     (tqdm_bar, (3, 3, "outer")),
     (tqdm_notebook, (2, 2, "widgets")),
     (tqdm_manual, (5, 8, "pieces")),
+    (parallel_call, (5, 5, "")),
+    (reported_calls, (1, 2, "half of it")),
 ]
 
 

@@ -38,7 +38,7 @@ from scaler_notebook.task.display import displays
 from scaler_notebook.task.interruption.cancel_page import CancelPage
 from scaler_notebook.task.interruption.interrupts import ArmedRun, Interrupts
 from scaler_notebook.task.isolation.process_state import ProcessState
-from scaler_notebook.task.progress import watch_for_tqdm
+from scaler_notebook.task.progress import watch_for_bars
 from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResult
 
 from .bootstrap import ROOT
@@ -118,7 +118,7 @@ class _Process(Transport):
         self._mailbox = self._new_mailbox()
         _repair_multiprocessing()
         displays.prefer_inline_figures()
-        watch_for_tqdm()
+        watch_for_bars()
         displays.watch_for_ipython()
 
     # ------------------------------------------------------------------ one task
