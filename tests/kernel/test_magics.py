@@ -221,8 +221,15 @@ def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     k.run("c = %scaler submit time.sleep(62)\nwhile b.state.value != 'running': time.sleep(0.01)")
     assert "2 running, 1 queued" in k.run("%scaler status").text
     assert "between 1 and 10000, not 0" in k.run("%scaler scale 0").text
+    assert "starts until %scaler resume" in k.run("%scaler pause").text
+    assert "paused: nothing that is queued starts" in k.run("%scaler status").text
+    k.run("a.cancel()\nd = %scaler submit add(1)")
+    assert k.run("print(c.state.value, d.state.value)").text == "submitted submitted\n"
+    assert k.run("%scaler resume").text == "2 queued tasks may start\n"
+    assert k.run("%scaler resume").text == "nothing is paused\n"
+    k.run("while c.state.value != 'running': time.sleep(0.01)")
     assert k.run("%scaler stop").text == "stopped; 3 tasks were cancelled\n"
-    assert k.run("print(a.cancel_reason.value, '/', c.cancel_reason.value)").text == "stopped / never started\n"
+    assert k.run("print(a.cancel_reason.value, '/', d.cancel_reason.value)").text == "stopped / never started\n"
     assert k.run("%scaler stop").text == "no engine runs\n"
 
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from IPython.core.error import UsageError
 from IPython.display import display
 
+from scaler_notebook.client import engine_report
 from scaler_notebook.client.executor import NotebookExecutor
 from scaler_notebook.client.submission.capability_argument import parse_capability, parse_gpus
 from scaler_notebook.client.task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
@@ -188,6 +189,8 @@ def status(shell: Any, options: argparse.Namespace) -> None:
         if used:
             print(used)
         return
+    if engine_report.report(executor).state == "paused":
+        used += "; paused: nothing that is queued starts until %scaler resume"
     found = executor.engine_status()
     if found is None:
         print(f"{_engine_text(executor)}, and does not answer: it is very busy, or stopped; {used}")

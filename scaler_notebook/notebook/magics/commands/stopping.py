@@ -1,10 +1,11 @@
-"""The commands that act on tasks: ``cancel`` and ``retry``."""
+"""The commands that act on tasks: ``cancel``, ``pause``, ``resume`` and ``retry``."""
 
 import argparse
 from typing import Any
 
 from IPython.core.error import UsageError
 
+from scaler_notebook.client import engine_report
 from scaler_notebook.client.executor import all_unfinished
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
@@ -12,6 +13,8 @@ from scaler_notebook.client.session_log.live_futures import living
 from scaler_notebook.notebook.magics import session_executor
 from scaler_notebook.notebook.views import rows
 from scaler_notebook.notebook.views.static import static_html
+from scaler_notebook.protocol.states import TaskState
+from scaler_notebook.wording import counted
 
 from . import finding
 
@@ -56,6 +59,42 @@ def _unfinished(words: list[str]) -> list[ScalerFuture[Any]]:
     """Return the futures of the unfinished tasks that words mean, each once."""
     found = [record.future() for word in words for record in finding.find_records(word, unfinished=True)]
     return list(dict.fromkeys(future for future in found if future is not None))
+
+
+def pause(shell: Any, options: argparse.Namespace) -> None:
+    """Keep what is queued from starting.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, of which there are none.
+    """
+    try:
+        session_executor.current().pause()
+    except ValueError as error:
+        raise UsageError(f"%scaler pause: {error}") from None
+    print("nothing that is queued starts until %scaler resume; what is running goes on")
+
+
+def resume(shell: Any, options: argparse.Namespace) -> None:
+    """Let what is queued start again.
+
+    Parameters
+    ----------
+    shell
+        The notebook's ``InteractiveShell``.
+    options
+        The arguments, of which there are none.
+    """
+    executor = session_executor.present()
+    if executor is None or engine_report.report(executor).state != "paused":
+        print("nothing is paused")
+        return
+    queued = sum(future.state is TaskState.SUBMITTED for future in executor.unfinished())
+    executor.resume()
+    print(f"{counted(queued, 'queued task')} may start" if queued else "tasks start again")
 
 
 def add_retry_options(parser: argparse.ArgumentParser) -> None:

@@ -110,6 +110,8 @@ COMMANDS = {
             "A name stops all unfinished tasks of that name. The answer is the engine's: a task that is said to be\n"
             "cancelled is gone.",
         ),
+        Command("pause", "Keep what is queued from starting; what is running goes on.", stopping.pause),
+        Command("resume", "Let what is queued start again.", stopping.resume),
         Command(
             "retry",
             "Submit calls again; gives the new future, or a group of them.",
