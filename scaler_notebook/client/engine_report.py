@@ -31,6 +31,8 @@ class EngineReport:
         The last answer of the engine; None before the first one.
     tasks
         By id, those of the client's tasks that the answer names as running.
+    gpus
+        The names of the devices that tasks may be given.
     """
 
     state: EngineState
@@ -39,6 +41,7 @@ class EngineReport:
     can_pause: bool = False
     status: EngineStatus | None = None
     tasks: dict[str, ObservedTask] | None = None
+    gpus: tuple[str, ...] = ()
 
 
 def ask(client: EngineClient) -> None:
@@ -64,6 +67,7 @@ def report(client: EngineClient) -> EngineReport:
         session.engine.can_pause,
         status,
         {name: task for name, task in found.items() if task is not None},
+        session.engine.gpus or (),
     )
 
 

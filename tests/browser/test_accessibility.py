@@ -17,7 +17,7 @@ SETUP = """
 import time
 from IPython.display import HTML
 from scaler_notebook import NotebookExecutor, progress
-ex = NotebookExecutor(n_workers=3, grace=0.3)
+ex = NotebookExecutor(n_workers=3, grace=0.3, gpus=["a", "b"])
 CODES = [*range(31, 37), 90, 93, "38;5;16", "38;5;231"]
 def work(n):
     if n == 3: raise ValueError("model 3 does not converge")
@@ -28,7 +28,8 @@ def refuses():
     while True:
         try: print("begun", flush=True); time.sleep(600)
         except KeyboardInterrupt: print("no", flush=True)
-done, failed, running, stopped, stubborn = [*(ex.submit(work, n) for n in (2, 3, 4, 5)), ex.submit(refuses)]
+done, failed, running, stopped = (ex.submit(work, n) for n in (2, 3, 4, 5))
+stubborn = ex.submit_verbose(refuses, gpus=1)
 queued = ex.map_async(work, range(6, 8))
 while "begun" not in stubborn.logs.stdout or f"in {CODES[-1]}" not in stopped.logs.stdout: time.sleep(0.02)
 stubborn.cancel(force=False)
@@ -99,7 +100,7 @@ def test_views_in_both_themes(lab: Lab, notebook: LabNotebook) -> None:
 def check_cards(lab: Lab, notebook: LabNotebook) -> None:
     notebook.run(1)
     cards = notebook.output(1)
-    words = ["done", "failed", "running", "cancelled: stopped", "running", "queued"]
+    words = ["done", "failed", "running", "cancelled: stopped", "running on GPU a", "queued"]
     expect(cards.locator(".scaler-badge")).to_have_text(words)
     expect(cards.locator(".scaler-kill:visible")).to_have_count(1)
     expect(cards.locator("[data-kind=running] .scaler-progress:visible")).to_have_count(1)
@@ -136,8 +137,10 @@ def check_engine(lab: Lab, notebook: LabNotebook) -> None:
     notebook.run(4)
     view = notebook.output(4).locator(".scaler-engine")
     expect(view.locator(".scaler-badge")).to_have_text("running")
-    expect(view.locator(".scaler-title")).to_contain_text("3 workers · 3 running · 1 queued")
-    expect(view.get_by_role("row").filter(has_text="refuses()").locator("polyline")).to_have_count(2)
+    expect(view.locator(".scaler-title")).to_contain_text("3 workers · 2 GPUs · 3 running · 1 queued")
+    stubborn = view.get_by_role("row").filter(has_text="refuses()")
+    expect(stubborn.locator("polyline")).to_have_count(2)
+    expect(stubborn.get_by_role("cell").nth(1)).to_have_text("a")
     expect(view.locator(".scaler-group")).to_contain_text("1 running · 1 queued")
     view.get_by_role("button", name="Pause").click()
     expect(view.locator(".scaler-badge")).to_have_text("paused")

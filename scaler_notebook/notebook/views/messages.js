@@ -135,6 +135,7 @@
  * @property {string} task the id of the task that it runs, or nothing
  * @property {string} call the task as a person reads it; empty for another client's
  * @property {number | null} started_at
+ * @property {string} gpus that it has begun with
  * @property {number[]} cpu percent of a core, the newest sample last
  * @property {number[]} memory bytes
  *
@@ -151,6 +152,7 @@
  * @property {string} address
  * @property {boolean} can_pause
  * @property {number} slots
+ * @property {string[]} gpus that tasks may be given
  * @property {number} queued
  * @property {EngineWorker[]} workers with their last samples; in a snapshot with all that are kept
  * @property {EngineGroup[]} groups

@@ -67,6 +67,22 @@ def test_what_it_shows(executor: InMemoryExecutor) -> None:
     assert reader.read()["state"] == "paused"
 
 
+def test_it_shows_gpus_where_the_engine_has_some(executor: InMemoryExecutor) -> None:
+    reader = ContentsReader(lambda: executor)
+    executor.engine.gpus = ("a", "b")
+    future, other = executor.submit(abs, 1), executor.submit(abs, 2)
+    engine_report.ask(executor)
+    executor.engine.sent.next(EngineStatusRequest)
+    executor.engine.tell(EngineStatus(2, 0, (1, 2), (future.task_id, ""), gpus=("a, b", "")))
+    executor.engine.finish(other, 1)  # heard behind the status
+    other.result(5)
+    contents = reader.read()
+    assert contents["gpus"] == ["a", "b"]
+    assert [worker["gpus"] for worker in contents["workers"]] == ["a, b", ""]
+    assert "workers and 2 GPUs: 1 running" in static_html.headline(contents)
+    assert "process 1 on GPUs a, b:" in static_html.html(contents)
+
+
 def test_its_buttons(executor: InMemoryExecutor) -> None:
     feed = EngineFeed(MarimoHost(), executor)
     future = executor.submit(abs, -1)

@@ -1,7 +1,7 @@
 """The contents of an executor's view: one structure for the live form and the static ones."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypedDict
 
 from scaler_notebook.client import engine_report
@@ -9,6 +9,7 @@ from scaler_notebook.client.engine_client import EngineClient
 from scaler_notebook.client.engine_report import EngineReport, EngineState
 from scaler_notebook.notebook.views.board.board_row import KINDS, Kind, kind_of
 from scaler_notebook.notebook.views.static.terminal_text import one_line
+from scaler_notebook.protocol.messages import EngineStatus
 
 from .samples import ProcessSamples
 
@@ -22,6 +23,7 @@ class Worker(TypedDict):
     task: str  # the id of the task that it runs, or nothing
     call: str  # ... as a person reads it; empty for another client's
     started_at: float | None
+    gpus: str  # the devices that it has begun with
     cpu: list[float]  # percent of a core, the newest sample last
     memory: list[int]  # bytes
 
@@ -41,6 +43,7 @@ class Contents(TypedDict):
     address: str
     can_pause: bool
     slots: int
+    gpus: list[str]
     queued: int
     workers: list[Worker]
     groups: list[Group]
@@ -75,7 +78,7 @@ class ContentsReader:
         """
         report = self._report()
         status, workers = report.status, list[Worker]()
-        for pid, task in zip(status.processes, status.tasks, strict=True) if status is not None else ():
+        for pid, task, gpus in _processes(status) if status is not None else ():
             known = (report.tasks or {}).get(task)
             taken = self._samples.of(pid)[-samples:]
             workers.append(
@@ -84,6 +87,7 @@ class ContentsReader:
                     "task": task,
                     "call": one_line(known.call) if known is not None else "",
                     "started_at": known.started_at if known is not None else None,
+                    "gpus": gpus,
                     "cpu": [round(each.cpu, 1) for each in taken],
                     "memory": [each.memory for each in taken],
                 }
@@ -93,6 +97,7 @@ class ContentsReader:
             "address": report.address,
             "can_pause": report.can_pause,
             "slots": report.slots,
+            "gpus": list(report.gpus),
             "queued": status.queued if status is not None else 0,
             "workers": workers,
             "groups": self._groups(),
@@ -118,3 +123,8 @@ class ContentsReader:
             shown.append({"name": group.name, "cell": cell, "counts": counts})
         self._settled = settled
         return shown
+
+
+def _processes(status: EngineStatus) -> Iterator[tuple[int, str, str]]:
+    """Yield each task process of an answer, with its task and its devices."""
+    return zip(status.processes, status.tasks, status.gpus or ("",) * len(status.processes), strict=True)

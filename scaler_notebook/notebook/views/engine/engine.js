@@ -10,7 +10,8 @@ import { amount, duration } from "../quantities.js";
 /**
  * @import { EngineGroup, EngineMessage, EngineRequest, EngineWorker, Kind, ViewContext, Widget } from "../messages.js"
  *
- * @typedef {{row: HTMLElement, pid: HTMLElement, cpu: Line, memory: Line, call: HTMLElement, time: HTMLElement}} Parts
+ * @typedef {"row" | "pid" | "gpus" | "call" | "time"} Cell
+ * @typedef {Record<Cell, HTMLElement> & {cpu: Line, memory: Line}} Parts
  * @typedef {ReturnType<typeof makeLine>} Line
  */
 
@@ -62,7 +63,7 @@ function build() {
   const pause = button("scaler-pause", "");
   const stop = button("scaler-stop", "Cancel what is unfinished and end the engine");
   const top = h("div", "scaler-top", badge, title, h("span", "scaler-actions", pause, stop));
-  const heads = ["process", "CPU", "memory", "runs", "for"].map((word) => {
+  const heads = ["process", "GPU", "CPU", "memory", "runs", "for"].map((word) => {
     const head = h("th", "", word);
     head.scope = "col";
     return head;
@@ -119,9 +120,10 @@ function render({ model, el }, onFirst = () => {}) {
     const known = workers.get(pid);
     if (known) return known;
     const [cpu, memory] = [makeLine((value) => `${Math.round(value)} %`, 100), makeLine(megabytes, 1)];
-    const cells = ["scaler-pid", "scaler-call", "scaler-time"].map((name) => h("td", name));
-    const row = h("tr", "", cells[0], cpu.node, memory.node, cells[1], cells[2]);
-    const parts = { row, pid: cells[0], cpu, memory, call: cells[1], time: cells[2] };
+    const names = ["scaler-pid", "scaler-gpus", "scaler-call", "scaler-time"];
+    const [process, gpus, call, time] = names.map((name) => h("td", name));
+    const row = h("tr", "", process, gpus, cpu.node, memory.node, call, time);
+    const parts = { row, pid: process, gpus, cpu, memory, call, time };
     workers.set(pid, parts);
     return parts;
   }
@@ -134,6 +136,7 @@ function render({ model, el }, onFirst = () => {}) {
   function paintWorker(worker, now, whole) {
     const parts = partsOf(worker.pid);
     setText(parts.pid, String(worker.pid));
+    setText(parts.gpus, worker.gpus);
     parts.cpu.add(worker.cpu, whole);
     parts.memory.add(worker.memory, whole);
     setText(parts.call, worker.call || (worker.task ? "another client's task" : "idle"));
@@ -152,7 +155,10 @@ function render({ model, el }, onFirst = () => {}) {
     setText(ui.badge, ui.root.dataset.state);
     const size = slots ? `${amount(slots)} ${slots === 1 ? "worker" : "workers"}` : "a cluster";
     const memory = message.workers.reduce((sum, worker) => sum + (worker.memory.at(-1) ?? 0), 0);
-    const facts = [size, ...(slots ? [`${amount(running)} running`] : []), `${amount(queued)} queued`];
+    const count = message.gpus.length;
+    ui.table.classList.toggle("scaler-without-gpus", !count);
+    const gpus = count ? [`${amount(count)} ${count === 1 ? "GPU" : "GPUs"}`] : [];
+    const facts = [size, ...gpus, ...(slots ? [`${amount(running)} running`] : []), `${amount(queued)} queued`];
     if (memory) facts.push(megabytes(memory));
     const unstarted = state === "shut down" ? "" : "the next task starts an engine";
     setText(ui.title, runs ? facts.join(" · ") : unstarted);

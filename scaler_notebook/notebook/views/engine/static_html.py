@@ -7,9 +7,11 @@ from scaler_notebook.client.submission.call_text import shorten
 from scaler_notebook.notebook.views.board.static_html import counts_text
 from scaler_notebook.notebook.views.static.static_html import CARD, MONO, MUTED
 from scaler_notebook.notebook.views.static.terminal_text import TEXT_WIDTH, plain
+from scaler_notebook.protocol import devices
 from scaler_notebook.quantities import format_bytes
+from scaler_notebook.wording import counted
 
-from .contents import Contents, Group
+from .contents import Contents, Group, Worker
 
 
 def headline(contents: Contents) -> str:
@@ -23,7 +25,9 @@ def headline(contents: Contents) -> str:
     if not contents["slots"]:
         return f"a cluster at {contents['address']}, {contents['queued']} of this client's tasks queued"
     running = sum(bool(worker["task"]) for worker in contents["workers"])
-    workers = f"{contents['slots']} {'worker' if contents['slots'] == 1 else 'workers'}"
+    workers = counted(contents["slots"], "worker")
+    if contents["gpus"]:
+        workers += f" and {counted(len(contents['gpus']), 'GPU')}"
     paused = ", paused" if contents["state"] == "paused" else ""
     memory = sum(worker["memory"][-1] for worker in contents["workers"] if worker["memory"])
     taken = f", {format_bytes(memory)}" if memory else ""
@@ -60,7 +64,7 @@ def html(contents: Contents, *, remark: str = "", now: float | None = None) -> s
     parts = [f'<div style="font-weight:600">{escape(headline(contents))}</div>']
     call = f"font:12px/20px {MONO};overflow-wrap:anywhere"
     parts += [
-        f'<div style="{call}">process {worker["pid"]}: {escape(worker["call"])}</div>'
+        f'<div style="{call}">process {worker["pid"]}{_on(worker)}: {escape(worker["call"])}</div>'
         for worker in contents["workers"]
         if worker["call"]
     ]
@@ -74,3 +78,8 @@ def _group_text(group: Group) -> str:
     """Write one group: ``fit × 100 (cell 3): 60 done · 40 queued``."""
     cell = f" (cell {group['cell']})" if group["cell"] is not None else ""
     return f"{group['name']}{cell}: {counts_text(group['counts'])}"
+
+
+def _on(worker: Worker) -> str:
+    """Write which devices a process has begun with: `` on GPU 0``."""
+    return f" on {escape(devices.shown(worker['gpus'].split(', ')))}" if worker["gpus"] else ""
