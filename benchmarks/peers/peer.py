@@ -74,6 +74,10 @@ class Peer(abc.ABC):
         """Wait for many results in the peer's own way."""
         return [self.result(future) for future in futures]
 
+    def joblib_backend(self) -> Any:
+        """Return what ``joblib.parallel_config`` takes, so that calls of joblib's ``Parallel`` run on this executor."""
+        raise Cannot("joblib has no backend for it")
+
     def put(self, value: Any) -> Any:
         """Send a value once; what is given stands for it in the arguments of many calls."""
         raise Cannot("it has no way to send a value ahead of the calls")

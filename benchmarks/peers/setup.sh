@@ -8,7 +8,7 @@ directory=${2:-.venv-peers}
 
 tools/venv.sh "$python" "$directory"
 pip="$directory/bin/python -m pip --disable-pip-version-check install --quiet"
-$pip --editable . numpy py-spy
+$pip --editable . numpy py-spy scikit-learn
 for peer in loky distributed ray; do
     $pip "$peer" || echo "$peer is not installed here: it is left out." >&2
 done

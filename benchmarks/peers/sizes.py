@@ -19,10 +19,13 @@ class Sizes:
     sharers: int = 20  # tasks with the same large argument
     queued: int = 1_000  # tasks that are cancelled together
     patience: float = 6.0  # seconds until a cancel that does nothing is a "cannot"
+    small_fits: int = 200  # of a search over a small table
+    large_fits: int = 20  # ... and over a large one
+    rows: int = 20_000  # of the large table
 
 
 FULL = Sizes()
-QUICK = Sizes(30, 300, 30, 1, 3, 5, 1, 4, 50, 2.0)
+QUICK = Sizes(30, 300, 30, 1, 3, 5, 1, 4, 50, 2.0, 20, 10, 500)
 
 
 def sizes_of(quick: bool) -> Sizes:

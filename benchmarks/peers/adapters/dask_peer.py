@@ -50,6 +50,9 @@ class Dask(Peer):
     def map_in_chunks(self, function: Callable[..., Any], items: Iterable[Any], size: int) -> Sequence[Any]:
         raise Cannot("its map has no chunks: batch_size bounds a message, each item stays a task")
 
+    def joblib_backend(self) -> Any:
+        return "dask"
+
     def put(self, value: Any) -> Any:
         return self._client.scatter(value, broadcast=True)
 

@@ -34,6 +34,9 @@ class ScalerNotebook(Peer):
     def map_in_chunks(self, function: Callable[..., Any], items: Iterable[Any], size: int) -> Sequence[Any]:
         return list(self._executor.map(function, items, chunksize=size))
 
+    def joblib_backend(self) -> Any:
+        return self._executor.joblib_backend()
+
     def put(self, value: Any) -> Any:
         return self._executor.send_object(value)
 

@@ -83,6 +83,9 @@ class Loky(StandardPool):
     def stop(self) -> None:
         self._executor.shutdown(wait=True, kill_workers=True)
 
+    def joblib_backend(self) -> Any:
+        return "loky"  # joblib's own copy of it, and so other processes than those of this executor
+
     def free_slot_otherwise(self, process: int) -> str:
         self.stop()
         self.start()
