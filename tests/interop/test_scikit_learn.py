@@ -154,7 +154,12 @@ for model, grid in (pipeline, {"logisticregression__C": [1, 2]}), (RandomForestC
     fit.result()
     print(fit.progress.done, fit.progress.total, str(fit.logs))
 with parallel_config(backend=ex.joblib_backend()):
-    search = GridSearchCV(LogisticRegression(), {"C": [1, 2]}, n_jobs=-1).set_callbacks(FitProgress()).fit(X, y)
+    ours = GridSearchCV(LogisticRegression(), {"C": [1, 2]}, n_jobs=2).set_callbacks(FitProgress()).fit(X, y)
+with parallel_config("loky"):
+    lokys = GridSearchCV(LogisticRegression(), {"C": [1, 2]}, n_jobs=2).fit(X, y)
+scores = [name for name in lokys.cv_results_ if "time" not in name and "param" not in name]
+print(len(scores), all((ours.cv_results_[name] == lokys.cv_results_[name]).all() for name in scores))
+print((ours.best_estimator_.coef_ == lokys.best_estimator_.coef_).all())
 fit = ex.submit(fit_on_a_thread)
 while fit.progress is None or fit.progress.done == 0:
     time.sleep(0.01)
@@ -167,4 +172,4 @@ print(fit.cancel(force=False))
 def test_real_fits() -> None:
     python = python_of(LIBRARIES)
     done = subprocess.run([python, "-c", REAL], capture_output=True, text=True, timeout=120, env=dict(os.environ))
-    assert done.stdout.splitlines() == ["11.0 11.0 ", "11.0 11.0 ", "True"], done.stderr
+    assert done.stdout.splitlines() == ["11.0 11.0 ", "11.0 11.0 ", "8 True", "True", "True"], done.stderr
