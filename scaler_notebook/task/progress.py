@@ -145,9 +145,12 @@ def _follow(parallel_class: Any) -> None:
             return call(parallel, iterable)
         followed[parallel] = task
         try:
-            return call(parallel, iterable)
+            results = call(parallel, iterable)
         finally:
             del followed[parallel]
+        if isinstance(results, list):  # joblib returns as soon as all are counted: before the last one is told, perhaps
+            task.suggest(parallel.n_completed_tasks, parallel.n_dispatched_tasks)
+        return results
 
     def print_progress_here(parallel: Any) -> None:
         task = followed.get(parallel)

@@ -79,6 +79,12 @@ def parallel_call() -> None:
     Parallel(n_jobs=2, backend="threading")(delayed(outer)(n) for n in range(5))
 
 
+def one_call() -> None:
+    from joblib import Parallel, delayed
+
+    Parallel(n_jobs=2, backend="threading")([delayed(abs)(1)])
+
+
 def reported_calls() -> None:
     from joblib import Parallel, delayed
 
@@ -96,6 +102,7 @@ WAYS: list[tuple[Callable[[], Any], tuple[float, float, str]]] = [
     (tqdm_notebook, (2, 2, "widgets")),
     (tqdm_manual, (5, 8, "pieces")),
     (parallel_call, (5, 5, "")),
+    (one_call, (1, 1, "")),
     (reported_calls, (1, 2, "half of it")),
 ]
 
