@@ -311,7 +311,7 @@ class TaskItem:
     value: Payload
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TaskNested:
     """Tasks below a task that are new or have changed: its code has submitted them, or theirs has, and so on.
 
