@@ -27,7 +27,7 @@ import pytest
 from waits import SAFETY, until_written
 
 from scaler_notebook import NotebookExecutor
-from scaler_notebook.task.isolation import process_state
+from scaler_notebook.task.isolation import orphans, process_state
 from scaler_notebook.task.isolation.left_running import LeftoverDetector
 
 LONG = 60.0  # seconds; nothing here waits for it
@@ -512,7 +512,7 @@ def test_what_is_left_running_ends_with_the_process(alone: NotebookExecutor, lea
 
 def test_a_child_whose_parent_ended_while_processes_were_listed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = LeftoverDetector()
-    detector.find()  # the processes of other tests are known
+    detector._processes |= {*orphans.children()}  # of other tests
     monkeypatch.setattr(detector, "_holders", lambda: iter(()))  # as read before the child was there
     child = subprocess.Popen(["sleep", str(LONG)])
     try:

@@ -320,6 +320,13 @@ def test_what_is_no_failure_is_a_protocol_error(data: bytes) -> None:
         failure(data)
 
 
+@pytest.mark.parametrize("data", [b"Nr\xff\xff\xff\x00.", b"Np16777215\n."])
+def test_a_place_in_the_memo_beyond_the_pickle_takes_no_memory(data: bytes) -> None:
+    """Larger ones would take more than there is: the system would kill the kernel."""
+    with pytest.raises(ProtocolError, match="place 16777215 of the memo"):
+        failure(data)
+
+
 @given(st.binary(max_size=60))
 def test_garbage_is_a_protocol_error(data: bytes) -> None:
     harmless(failure, data)

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import pickletools
 import time
 from dataclasses import asdict
 from typing import Any
@@ -205,6 +206,19 @@ class _RestrictedUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name}")
 
 
+def _check_bounds(data: bytes) -> None:
+    """Refuse a pickle that names a length or a place in the memo beyond itself, for which memory would be allocated.
+
+    Raises
+    ------
+    UnpicklingError, ValueError
+        The pickle names a place, or a length, that it does not have.
+    """
+    for opcode, argument, _ in pickletools.genops(data):  # which refuses lengths
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data):
+            raise pickle.UnpicklingError(f"place {argument} of the memo")
+
+
 def failure(data: bytes) -> BaseException:
     """Load the exception that a worker has pickled: a :class:`TaskFailedError`, or an error of Scaler's own.
 
@@ -214,6 +228,7 @@ def failure(data: bytes) -> BaseException:
         The pickle is of something else, whose code must not run here.
     """
     try:
+        _check_bounds(data)
         error = _RestrictedUnpickler(io.BytesIO(data)).load()
     except Exception as problem:
         raise ProtocolError(f"the cluster tells of a failure that cannot be read: {problem}") from problem
