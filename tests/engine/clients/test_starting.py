@@ -19,6 +19,7 @@ from raw_peers import scheduler_of
 from waits import SAFETY, until_running
 
 from scaler_notebook import EngineLostError, LocalCluster, NotebookExecutor, ProcessorDiedError
+from scaler_notebook.engines.local.client.launching.launcher import SchedulerProcess
 
 
 @pytest.fixture
@@ -216,6 +217,19 @@ print([name for name in {(*LATER, OF_CLUSTERS)} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=SAFETY)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_scheduler_whose_kernel_ends_before_it_has_started_leaves_nothing() -> None:
+    scheduler = SchedulerProcess(1, {})
+    scheduler.launch()
+    process, directory, pipes = scheduler._process, scheduler._directory, scheduler._pipes
+    assert process is not None
+    assert directory is not None
+    assert pipes is not None
+    pipes.close()  # as the end of the kernel does
+    assert process.wait(SAFETY) == 0
+    assert not directory.path.exists()
+    scheduler.join(SAFETY)
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)

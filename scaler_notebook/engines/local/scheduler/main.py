@@ -4,6 +4,7 @@
 to a pipe, descriptor 0 here. The end of that pipe is the end of the kernel, and so of the scheduler.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -54,7 +55,8 @@ def main(config: Config) -> None:
             loop.end()  # before the hello: when the client is told of the error, nothing is left
             raise
         finally:
-            os.write(config["hello"], json.dumps(hello).encode() + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # the kernel has ended meanwhile: the loop finds that out
+                os.write(config["hello"], json.dumps(hello).encode() + b"\n")
         try:
             loop.run()
             remove_engine(Path(config["directory"]), config["link"])  # not after a crash: the log is still needed
