@@ -30,6 +30,7 @@ _path, _meta_path, _path_hooks = sys.path, sys.meta_path, sys.path_hooks
 _sys_names = vars(sys)  # a name that is not there costs 0.8 microseconds by getattr
 _reducers: dict[Any, Any] = copyreg.dispatch_table
 _start_methods: Any = multiprocessing.context._default_context
+_main_thread = threading.main_thread()
 
 
 class CannotRestoreError(Exception):
@@ -205,7 +206,7 @@ _HOOKS = Expression(
     {threading}.excepthook, {warnings}.showwarning, {warnings}.formatwarning,
     {socket}.getdefaulttimeout(), {gc}.isenabled(), {gc}.get_threshold(), {gc}.get_debug(), {threading}.stack_size(),
     {names}.get("tracebacklimit"), {sys}.get_asyncgen_hooks(), {sys}.get_coroutine_origin_tracking_depth(),
-    {sys}.pycache_prefix, {sys}.getdlopenflags(), {methods}._actual_context,
+    {sys}.pycache_prefix, {sys}.getdlopenflags(), {methods}._actual_context, {thread}.name,
     )""",
     sys=sys,
     threading=threading,
@@ -214,6 +215,7 @@ _HOOKS = Expression(
     gc=gc,
     names=_sys_names,
     methods=_start_methods,
+    thread=_main_thread,
 )
 
 
@@ -243,6 +245,7 @@ _WRITE_HOOKS: tuple[Callable[[Any], object], ...] = (
     partial(setattr, sys, "pycache_prefix"),
     sys.setdlopenflags,
     partial(setattr, _start_methods, "_actual_context"),
+    partial(setattr, _main_thread, "name"),
 )
 
 

@@ -145,6 +145,16 @@ def async_hooks() -> Any:
     return sys.get_asyncgen_hooks(), sys.get_coroutine_origin_tracking_depth()
 
 
+def replace_late_module() -> None:
+    sys.modules["colorsys"] = None  # type: ignore[assignment]
+
+
+def late_module() -> bool:
+    import colorsys
+
+    return hasattr(colorsys, "rgb_to_hsv")
+
+
 def a_pipe() -> int:
     _, writes = os.pipe()
     os.set_blocking(writes, False)
@@ -199,6 +209,8 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "new builtin": (lambda: setattr(builtins, "left", 1), lambda: hasattr(builtins, "left")),
     "deleted builtin": (lambda: delattr(builtins, "sorted"), lambda: hasattr(builtins, "sorted")),
     "temporary directory": (lambda: setattr(tempfile, "tempdir", "/nowhere"), tempfile.gettempdir),
+    "thread's name": (lambda: setattr(threading.main_thread(), "name", "left"), lambda: threading.main_thread().name),
+    "module that was imported later": (replace_late_module, late_module),
     "cores": (lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}), lambda: os.sched_getaffinity(0)),
 }
 

@@ -18,7 +18,7 @@ from scaler_notebook.task.calls.generator import GeneratorCall
 
 from .attribute_stores import attribute_stores, dotted_targets, may_store
 from .code_reader import DottedName
-from .watched import CONTAINERS, WatchedAttributes, WatchedItems, attributes_of
+from .watched import CONTAINERS, WatchedAttributes, WatchedItems, WatchedModules, attributes_of
 
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 MOST_ITEMS, MOST_VALUES = 100, 1000  # in a container, and in all; what is beyond is not looked at
@@ -41,7 +41,7 @@ class Patches:
         self._by_name = False  # may there be others, whose names are not known?
         self._namespaces: Mapping[str, Mapping[str, Any]] = {}
         self._values: list[Any] = []
-        self._watched: dict[int, WatchedAttributes | WatchedItems] = {}  # by the object's id
+        self._watched: dict[int, WatchedAttributes | WatchedItems | WatchedModules] = {}  # by the object's id
         self._watches = False  # may the current task's code replace anything at all?
 
     def when_stored(self, attribute: str, call: Callable[[], object]) -> None:
@@ -87,6 +87,8 @@ class Patches:
             self._containers.update(dict.fromkeys(stores.items))
             self._names |= stores.names
             self._by_name |= stores.by_name
+        if any("modules" in code.co_names or "sys.modules" in code.co_consts for code in storing):
+            self._watched[id(sys.modules)] = WatchedModules()
         if not (self._targets or self._containers or self._names or self._by_name):
             return
         self._namespaces, self._values = namespaces, [*values]

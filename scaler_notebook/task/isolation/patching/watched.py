@@ -129,6 +129,27 @@ class WatchedItems:
                 (container.extend if isinstance(container, list) else container.update)(before)
 
 
+class WatchedModules:
+    """The modules of the standard library in ``sys.modules``, as they were before the task."""
+
+    def __init__(self) -> None:
+        self._before = _standard_modules()
+
+    def accept(self, begins: bool) -> None:
+        """Accept what is imported from a call with True until the next call with False: it stays."""
+        if not begins:
+            self._before = {**_standard_modules(), **self._before}
+
+    def restore(self, is_of_task: object) -> None:
+        """Restore the modules that were replaced or deleted."""
+        sys.modules.update(self._before)
+
+
+def _standard_modules() -> dict[str, ModuleType]:
+    found = ((name, sys.modules.get(name)) for name in sys.stdlib_module_names if not name.startswith("_"))
+    return {name: each for name, each in found if isinstance(each, ModuleType) and each.__spec__ is not None}
+
+
 def _contents(container: Any) -> list[tuple[Any, Any]]:
     """Return a container and those in it, each with a copy; none if there is too much in them."""
     found, waiting, count = [], [container], 0
