@@ -18,11 +18,15 @@ from scaler_notebook.engines.local.client.channels.channel import open_channel
 from scaler_notebook.engines.local.ipc.output_pipes import encode_mark
 from scaler_notebook.engines.local.ipc.output_records import KINDS, RECORD
 from scaler_notebook.engines.local.ipc.transport import Keys
+from scaler_notebook.engines.local.scheduler import clients
 from scaler_notebook.engines.local.scheduler.clients import Clients
 from scaler_notebook.engines.local.scheduler.core.core import Core
+from scaler_notebook.engines.local.scheduler.core.state.pausable_queue import PausableQueue
 from scaler_notebook.engines.local.scheduler.outgoing_messages import BRIEF, PATIENCE, OutgoingMessages
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.messages import (
+    BuffersReceived,
+    ClientPause,
     DisplayKind,
     EngineHello,
     EngineMessage,
@@ -192,6 +196,47 @@ def test_a_client_whose_connection_ends_is_gone(loop: Loop) -> None:
         assert time.monotonic() < end
         loop.turn()
         loop.clients.exchange()
+
+
+@pytest.fixture
+def queued(loop: Loop) -> PausableQueue:
+    """The scheduler's queue, with a task of the client's."""
+    loop.peer.send(CLIENT_CODEC.encode([Task("t", Payload(b""), Payload(b""))]))
+    loop.ask()
+    loop.answers(1)
+    return loop.clients._core.state.queue
+
+
+def test_the_queue_of_a_client_that_takes_no_results_waits_until_it_does(loop: Loop, queued: PausableQueue) -> None:
+    """Nor is it started by that where the client has paused it meanwhile."""
+    (client,) = loop.clients._listener._connections  # type: ignore[attr-defined]
+    lent = os.open(os.devnull, os.O_RDONLY)
+    segment = SegmentRef(os.getpid(), lent, clients.MAX_UNTAKEN + 1)
+    loop.clients.send(client, result(payload=Payload(b"N.", (segment,))))
+    loop.answers(1)
+    assert (len(queued), queued.kept) == (0, 1)
+    loop.peer.send(CLIENT_CODEC.encode([ClientPause(True), BuffersReceived((lent,))]))
+    loop.ask()
+    loop.answers(1)
+    loop.clients.exchange()
+    assert (len(queued), queued.kept) == (0, 1)
+    loop.peer.send(CLIENT_CODEC.encode([ClientPause(False)]))
+    loop.ask()
+    loop.answers(1)
+    assert (len(queued), queued.kept) == (1, 0)
+
+
+def test_the_queue_of_a_client_that_reads_nothing_waits_until_it_does(
+    loop: Loop, queued: PausableQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "MAX_UNTAKEN", 1 << 20)
+    (client,) = loop.clients._listener._connections  # type: ignore[attr-defined]
+    loop.clients.send(client, result(payload=Payload(bytes(4 << 20))))
+    loop.clients.flush()
+    assert (len(queued), queued.kept) == (0, 1)
+    loop.answers(1)
+    loop.clients.exchange()
+    assert (len(queued), queued.kept) == (1, 0)
 
 
 def test_a_client_that_refuses_its_answers_is_gone_and_nothing_is_kept_for_it(loop: Loop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import selectors
@@ -16,10 +17,13 @@ from waits import SAFETY
 
 from scaler_notebook.client.agent.client_agent import Agent
 from scaler_notebook.engines.local.client import scheduler_connection
+from scaler_notebook.engines.local.client.channels.unix_channel import UnixChannel
 from scaler_notebook.engines.local.client.scheduler_connection import SchedulerConnection
 from scaler_notebook.engines.local.ipc.transport import Keys
+from scaler_notebook.engines.local.scheduler.listeners import unix_listener
 from scaler_notebook.engines.local.scheduler.listeners.unix_listener import UnixListener
 from scaler_notebook.protocol.messages import (
+    Buffer,
     ClientMessage,
     ClientWithdraw,
     EngineMessage,
@@ -140,3 +144,43 @@ def test_what_we_say_is_sent_while_the_engine_talks_faster_than_we_listen(
     finally:
         agent.stop()
         other.close()
+
+
+def test_who_reads_no_answer_is_not_listened_to_until_it_does(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the answers to one client take of the memory is bounded, however much it asks."""
+    monkeypatch.setattr(unix_listener, "MAX_UNREAD", most := 1 << 20)
+    answer: list[Buffer] = [bytes(1 << 16)]
+    ended: list[bytes] = []
+    with (
+        selectors.DefaultSelector() as selector,
+        contextlib.closing(UnixListener(directory, selector, gone=ended.append)) as listener,
+    ):
+
+        def serve() -> None:
+            """Answer until nobody has anything to say, or to read."""
+            while ready := selector.select(0):
+                for key, _ in ready:
+                    key.data()
+                while listener.has_more:
+                    for client, _ in listener.receive():
+                        listener.send(client, answer)
+
+        deaf, bystander = UnixChannel(listener.address), UnixChannel(listener.address)
+        for _ in range(1000):
+            deaf.send([b"a question"])
+        bystander.send([b"a question"])
+        serve()
+        assert all(each.outbox.waiting <= most + (1 << 17) for each in listener._connections.values())
+        assert len(list(bystander.receive())) == 1
+        heard = 0
+        while heard < 1000:
+            assert deaf.wait(SAFETY)
+            heard += len(list(deaf.receive()))
+            serve()
+        for _ in range(1000):
+            deaf.send([b"a question"])
+        serve()
+        deaf.close(0.0)
+        serve()
+        assert len(ended) == 1, "its end was not noticed"
+        bystander.close(0.0)

@@ -55,16 +55,11 @@ class ResultMapper:
         try:
             mapped = replace(result, payload=map_segments(result.payload))
         except (OSError, MemoryError) as error:
-            if isinstance(error, BadSegment):
-                problem = f"its result is none that could be taken over ({error.strerror}): a bug in the engine"
-                return failures.internal_failure(result.task_id, ProtocolError(problem))
-            if failed_tries < len(RETRY_DELAYS):  # the loss of the scheduler, too, is noticed meanwhile
+            if not isinstance(error, BadSegment) and failed_tries < len(RETRY_DELAYS):
+                # The loss of the scheduler, too, is noticed meanwhile.
                 self._loop.call_later(RETRY_DELAYS[failed_tries], self._retry, result, failed_tries + 1)
                 return None
-            if isinstance(error, FileNotFoundError | ProcessLookupError):
-                problem = f"its result is in no process ({error}): a bug in the engine"
-                return failures.internal_failure(result.task_id, ProtocolError(problem))
-            mapped = failures.internal_failure(result.task_id, _no_room(result, error))
+            mapped = failures.internal_failure(result.task_id, _problem(result, error))
         self._received += leased
         return mapped
 
@@ -84,6 +79,23 @@ class ResultMapper:
     def close(self) -> None:
         """Deliver no further result."""
         self._is_closed = True
+
+
+def _problem(result: TaskResult, error: OSError | MemoryError) -> Exception:
+    """Return the error that says why a result cannot be had.
+
+    Parameters
+    ----------
+    result
+        As the scheduler has sent the result.
+    error
+        What mapping it has raised.
+    """
+    if isinstance(error, BadSegment):
+        return ProtocolError(f"its result is none that could be taken over ({error.strerror}): a bug in the engine")
+    if isinstance(error, FileNotFoundError | ProcessLookupError):
+        return ProtocolError(f"its result is in no process ({error}): a bug in the engine")
+    return _no_room(result, error)
 
 
 def _no_room(result: TaskResult, error: BaseException) -> MemoryError:

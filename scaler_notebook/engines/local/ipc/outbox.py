@@ -37,6 +37,11 @@ class Outbox:
         self._queued = self._sent = 0  # bytes since the beginning
         self._attached: deque[tuple[int, Sequence[int]]] = deque()  # where a batch begins, and its descriptors
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes the socket has not taken yet."""
+        return self._queued - self._sent
+
     def put(self, frames: Sequence[Buffer], descriptors: Sequence[int] = ()) -> None:
         """Queue one batch.
 

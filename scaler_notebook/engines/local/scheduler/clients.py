@@ -5,11 +5,11 @@ import os
 import selectors
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descriptors, close_segments
+from scaler_notebook.engines.local.ipc.memory.shared_memory import close_segments
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.protocol import capabilities, devices
@@ -48,11 +48,13 @@ from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 from .client_processes import ClientProcesses
 from .core.core import Core
+from .leases import Leases
 from .listeners.listener import open_listener
 from .outgoing_messages import OutgoingMessages
 from .processes import process_tree
 
 MAX_SLOTS = 10_000  # more is a mistake
+MAX_UNTAKEN = 256 << 20  # bytes of results that a client has not taken; then none of its queued tasks starts
 MAX_DEPARTED = 10_000  # clients that are gone and remembered
 # Longest time, in seconds, that one loop iteration receives from clients, so that task processes are not starved.
 RECEIVE_TIME = 0.01
@@ -105,7 +107,9 @@ class Clients:
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._processes = ClientProcesses(selector, self._gone)
         self._host_processes: dict[bytes, int] = {}  # of each client that attached, the process that it runs in
-        self._leased: dict[int, bytes] = {}  # by descriptor of a result: the client that has not mapped it yet
+        self._leases = Leases()
+        self._paused: set[bytes] = set()  # clients that have asked for it
+        self._full: set[bytes] = set()  # clients that leave too much untaken
         self._departed: dict[bytes, None] = {}  # the last clients to go: their messages may still be on the way
         self._users: set[bytes] = set()  # clients that have sent tasks or objects, or said in which context they run
         self._listener = open_listener(directory, selector, self._disconnected, keys, port)
@@ -152,13 +156,15 @@ class Clients:
             if owner in self._departed:
                 close_segments(message.payload)
                 return
-            leased = [buffer.descriptor for buffer in message.payload.buffers if isinstance(buffer, SegmentRef)]
-            self._leased.update(dict.fromkeys(leased, owner))
+            self._leases.add(owner, message.payload)
         self._outgoing.put(owner, message)
 
     def exchange(self) -> None:
         """Receive and send messages until there are none, or for :data:`RECEIVE_TIME` seconds."""
         now = time.monotonic()
+        for owner in [each for each in self._full if not self._leaves_much_untaken(each)]:
+            self._full.discard(owner)
+            self._hold_or_go_on(owner)
         self._flush_if_due(now)
         end = now + RECEIVE_TIME
         while self._listener.has_more or self._listener.deadline is not None:
@@ -209,7 +215,7 @@ class Clients:
                 self._users.add(owner)
                 self._core.set_context(owner, message)
             case BuffersReceived():
-                self._end_leases(owner, message.descriptors)
+                self._leases.end(owner, message.descriptors)
             case ObjectCreate():
                 self._create(owner, message)
             case ObjectDelete():
@@ -222,7 +228,8 @@ class Clients:
                 self._core.withdraw(owner)
             case ClientPause():
                 self._users.add(owner)
-                self._core.pause(owner, message.paused)
+                (self._paused.add if message.paused else self._paused.discard)(owner)
+                self._hold_or_go_on(owner)
             case EngineStatusRequest():
                 self.send(owner, self._core.status())
             case EngineTasksRequest():
@@ -243,8 +250,9 @@ class Clients:
             self.flush()
 
     def flush(self) -> None:
-        """Send every queued message."""
-        for owner, messages in self._outgoing.take().items():
+        """Send every queued message, and hold the queues of clients that do not take their results."""
+        taken = self._outgoing.take()
+        for owner, messages in taken.items():
             try:
                 self._send_now(owner, messages)
             except Exception:  # one message cannot be encoded: the others are sent all the same
@@ -255,10 +263,22 @@ class Clients:
                         log.exception("%s could not be sent", type(message).__name__)
                         if isinstance(message, TaskResult):
                             self._send_now(owner, [failures.internal_failure(message.task_id, error)])
+        for owner in taken.keys() & self._users - self._full:
+            if self._leaves_much_untaken(owner):
+                self._full.add(owner)
+                self._hold_or_go_on(owner)
 
     def _send_now(self, owner: bytes, messages: list[EngineMessage]) -> None:
         """Send messages to a client in one batch."""
         self._listener.send(owner, ENGINE_CODEC.encode(messages))
+
+    def _leaves_much_untaken(self, owner: bytes) -> bool:
+        """Return whether results of a client wait here that would fill the memory if more were added."""
+        return self._listener.unread(owner) + self._leases.size(owner) > MAX_UNTAKEN
+
+    def _hold_or_go_on(self, owner: bytes) -> None:
+        """Start none of a client's queued tasks while it has paused them, or does not take results; else go on."""
+        self._core.pause(owner, owner in self._paused or owner in self._full)
 
     def _scale(self, owner: bytes, slots: int) -> None:
         """Change how many tasks run at the same time, and tell all clients.
@@ -348,13 +368,6 @@ class Clients:
             self._users.discard(owner)
             self._core.client_gone(owner)
         self._receivers.pop(owner, None)
-        self._end_leases(owner, [descriptor for descriptor, client in self._leased.items() if client == owner])
-
-    # ------------------------------------------------------------------ leases of large results
-
-    def _end_leases(self, owner: bytes, descriptors: Iterable[int]) -> None:
-        """End a client's leases of descriptors; what is leased to another client stays open."""
-        known = [descriptor for descriptor in descriptors if self._leased.get(descriptor) == owner]
-        for descriptor in known:
-            del self._leased[descriptor]
-        close_descriptors(known)
+        self._leases.end_all(owner)
+        self._paused.discard(owner)
+        self._full.discard(owner)

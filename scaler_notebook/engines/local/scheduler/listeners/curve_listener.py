@@ -56,6 +56,10 @@ class CurveListener:
         self.has_more = True  # for what arrives during a send the descriptor does not become readable again
         send_batch(self._socket, frames, client)
 
+    def unread(self, client: bytes) -> int:
+        """Return 0: ZeroMQ does not tell."""
+        return 0
+
     def process_of(self, client: bytes) -> int:
         """Return 0: over TCP no process is known."""
         return 0

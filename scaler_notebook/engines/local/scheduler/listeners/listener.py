@@ -40,6 +40,9 @@ class Listener(Protocol):
             The batch.
         """
 
+    def unread(self, client: bytes) -> int:
+        """Return how many bytes wait here until a client reads; 0 if unknown."""
+
     def process_of(self, client: bytes) -> int:
         """Return the number of a client's process as the system reports it; 0 if unknown."""
 

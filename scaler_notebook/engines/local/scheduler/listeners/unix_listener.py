@@ -20,6 +20,7 @@ from scaler_notebook.protocol.messages import Buffer
 
 BACKLOG = 4096  # clients that wait to be accepted; the system's own limit may be lower
 ACCEPT_AGAIN = 0.05  # seconds until another try where no descriptor is left
+MAX_UNREAD = 16 << 20  # bytes; who leaves so much unread is not listened to until there is less
 CLIENTS_PART = 2  # of so many descriptors one is a client's at most: the others are for results, and task processes
 CREDENTIALS = struct.Struct("3i")  # process, user and group, see SO_PEERCRED in socket(7)
 
@@ -42,6 +43,25 @@ class _Connection:
         self.outbox = Outbox(sock)
         self.assembler = Assembler(takes_descriptors=False)
         self.waits_for_room = False  # is there more to send than the socket takes?
+        self.watched = selectors.EVENT_READ  # what the selector waits for
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether the client has left so much unread that nothing more is read from it."""
+        return self.waits_for_room and self.outbox.waiting > MAX_UNREAD
+
+    @property
+    def awaited(self) -> int:
+        """What the selector is to wait for: a client that reads nothing is not read, so that answers do not pile up."""
+        read = 0 if self.is_deaf else selectors.EVENT_READ
+        return read | (selectors.EVENT_WRITE if self.waits_for_room else 0)
+
+    def batches(self) -> Iterator[list[Buffer]]:
+        """Yield the batches that have been read, as long as the client reads the answers."""
+        for frames in self.assembler.batches():
+            yield frames
+            if self.is_deaf:
+                return
 
     def close(self) -> None:
         """Close the socket, and the descriptors that nobody has taken."""
@@ -125,11 +145,14 @@ class UnixListener:
             del self._ready[client]
             self._ready[client] = None  # behind the others, if the rest is not taken
             connection = self._connections[client]
+            if connection.is_deaf:
+                del self._ready[client]
+                continue
             try:
-                for frames in connection.assembler.batches():
+                for frames in connection.batches():
                     yield client, frames
                 is_open = connection.assembler.read(connection.sock)
-                for frames in connection.assembler.batches():
+                for frames in connection.batches():
                     yield client, frames
                 has_more = is_open and not connection.assembler.drained
             except BlockingIOError:
@@ -163,15 +186,20 @@ class UnixListener:
     def _flush(self, client: bytes, connection: _Connection) -> None:
         """Send what a socket takes, and come again when there is room for the rest."""
         try:
-            waits = not connection.outbox.flush()
+            connection.waits_for_room = not connection.outbox.flush()
         except OSError:  # the client is gone or takes nothing any more: the next read finds the end
-            waits = False
+            connection.waits_for_room = False
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
-        if waits != connection.waits_for_room:
-            connection.waits_for_room = waits
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waits else 0)
-            self._selector.modify(connection.sock, events, partial(self._serve, client))
+        if connection.awaited != connection.watched:
+            connection.watched = connection.awaited
+            self._selector.modify(connection.sock, connection.watched, partial(self._serve, client))
+            self._ready[client] = None  # what it has said may have been left where it was
+
+    def unread(self, client: bytes) -> int:
+        """Return how many bytes wait here until a client reads; 0 if it is gone."""
+        connection = self._connections.get(client)
+        return connection.outbox.waiting if connection is not None else 0
 
     def process_of(self, client: bytes) -> int:
         """Return the number of a client's process as the system reports it; 0 if unknown."""
