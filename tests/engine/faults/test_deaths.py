@@ -160,6 +160,21 @@ def test_a_result_is_not_held_back_where_there_is_room_for_its_own_descriptors(e
         resource.prlimit(scheduler, resource.RLIMIT_NOFILE, before)
 
 
+def test_more_processes_leave_descriptors_to_results(executor: NotebookExecutor) -> None:
+    executor.submit(np.ones, 100_000).result(SAFETY)
+    scheduler = executor._session.engine.scheduler.pid  # type: ignore[union-attr]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    few = max(int(number) for number in os.listdir(f"/proc/{scheduler}/fd")) + 30
+    before = resource.prlimit(scheduler, resource.RLIMIT_NOFILE, (few, hard))
+    try:
+        executor.scale(20)
+        arrays = [executor.submit(np.full, 100_000, 2) for _ in range(10)]
+        assert [each.result(SAFETY).sum() for each in arrays] == [200_000] * 10
+    finally:
+        executor.scale(2)
+        resource.prlimit(scheduler, resource.RLIMIT_NOFILE, before)
+
+
 def test_a_task_whose_result_is_held_back_can_be_cancelled(executor: NotebookExecutor) -> None:
     executor.start()
     scheduler = executor._session.engine.scheduler.pid  # type: ignore[union-attr]

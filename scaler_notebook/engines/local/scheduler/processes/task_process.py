@@ -1,6 +1,7 @@
 """The scheduler's side of one task process."""
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -40,6 +41,7 @@ from .imported_modules import ImportedModules
 
 PAGE_BYTES = 4096
 SPARE_DESCRIPTORS = 8  # for the scheduler itself: sockets of clients, files that it reads
+OWN_DESCRIPTORS = 8  # that the scheduler has of one process, at most
 LONGEST_HOLD = 60.0  # seconds; then a result is read whatever it loses, so that its task ends
 
 _free_descriptors = fd_limits.FreeDescriptors()
@@ -91,7 +93,16 @@ class TaskProcess:
             opened.pop_all()
 
     def _start(self, starter: Starter, opened: contextlib.ExitStack) -> None:
-        """Create what the process inherits, and start the process."""
+        """Create what the process inherits, and start the process.
+
+        Raises
+        ------
+        OSError
+            The system lacks something for it, or its descriptors would be the last ones: no result could come then.
+        """
+        if _free_descriptors.may_lack(OWN_DESCRIPTORS + SPARE_DESCRIPTORS + 1):
+            advice = "have more files open (ulimit -n), or ask for fewer workers"
+            raise OSError(errno.EMFILE, f"it would leave no descriptors to results: {advice}")
         self.sock, theirs = socket.socketpair()
         opened.callback(self.sock.close)
         try:
