@@ -20,7 +20,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # The detached process imports this very package, whatever the working directory holds.
 BOOTSTRAP = """
 import sys
-sys.path[:] = filter(None, sys.path)
+sys.path.sort(key=lambda entry: not entry.startswith(sys.base_prefix))
 import json
 sys.path[:] = json.loads(sys.argv[1])
 from scaler_notebook.cli.command import main

@@ -101,6 +101,8 @@ def test_what_a_sitecustomize_does_keeps_no_engine_from_starting(
     site: str, start_method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(SITE[site])
+    for name in ("json", "signal", "selectors"):  # as they may lie beside a notebook, where PYTHONPATH is "."
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('it is not the one of the standard library')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with NotebookExecutor(n_workers=1) as executor:
         future = executor.submit(print, "from the task")

@@ -7,13 +7,13 @@ import sys
 from scaler_notebook.engines.local.resource_limits import thread_environment
 from scaler_notebook.task import top_level
 
-# No code of the user's is imported in the scheduler, so no __main__ guard is needed. The directory of the kernel is not
-# on the path at first, so no module of the user's shadows one of the standard library; this package is then found where
-# the client has found it. The user's sitecustomize has run, however: what it prints, and what it starts, has the
-# standard streams to itself.
+# No code of the user's is imported in the scheduler, so no __main__ guard is needed. The standard library is first on
+# the path, before the kernel's directory and what PYTHONPATH names: no file of the user's shadows a module of it. This
+# package is then found where the client has found it. The user's sitecustomize has run, however: what it prints, and
+# what it starts, has the standard streams to itself.
 BOOT = """
 import sys
-sys.path[:] = filter(None, sys.path)
+sys.path.sort(key=lambda entry: not entry.startswith(sys.base_prefix))
 import json, os
 lifeline = int(sys.argv.pop())
 for stream in filter(None, (sys.stdout, sys.stderr)):
