@@ -1,4 +1,4 @@
-"""Settings for what a task registers with the standard library: modules, codecs, levels and filters of loggers.
+"""Settings for what a task registers: modules, codecs, levels and filters of loggers, and hooks of audit events.
 
 Each registration is made by calling a function, so what is registered is read again only after such a call
 (:mod:`.noted_calls`).
@@ -23,7 +23,7 @@ _USUAL: tuple[int, list[Any], bool, bool] = (logging.NOTSET, [], False, True)  #
 
 def registrations() -> list[Setting]:
     """Return the settings. Called once in a process, as functions of the standard library are replaced by wrappers."""
-    return [_standard_modules(), _other_modules(), _codecs(), *_logging()]
+    return [_standard_modules(), _other_modules(), _codecs(), _audit_hooks(), *_logging()]
 
 
 # ---------------------------------------------------------------------- modules
@@ -92,6 +92,20 @@ def _codecs() -> Setting:
 
     codecs.register, codecs.unregister = noted_register, noted_unregister
     return Setting("codecs", lambda: searches[:], write, merged_list, Expression("{searches}", searches=searches))
+
+
+# ---------------------------------------------------------------------- audit hooks
+
+
+def _audit_hooks() -> Setting:
+    """Return the setting for the number of hooks of audit events: Python removes none, so their process ends."""
+    hooks: list[None] = []
+    note_calls((sys,), ("addaudithook",), after=functools.partial(hooks.append, None))
+
+    def write(wanted: int) -> None:
+        raise RuntimeError("an audit hook cannot be removed")
+
+    return Setting("audit hooks", lambda: len(hooks), write)
 
 
 # ---------------------------------------------------------------------- logging

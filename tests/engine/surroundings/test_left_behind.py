@@ -542,6 +542,7 @@ PATCHES: dict[str, Callable[[], object]] = {
     "time": lambda: setattr(time, "sleep", nothing),
     "subprocess": lambda: setattr(subprocess, "Popen", nothing),
     "os": lambda: setattr(os, "getcwd", nothing),
+    "an audit hook": lambda: sys.addaudithook(nothing),
     "niceness": lambda: os.nice(1) if os.geteuid() else setattr(os, "fork", nothing),
 }
 
