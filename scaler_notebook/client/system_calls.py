@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+_last = b"", ""  # the last working directory, as it came and as a text: one tuple, which threads read at once
 _LONGEST = 4096  # bytes of a path; for a longer one Python's function is asked
 
 try:
@@ -33,9 +34,16 @@ def working_directory() -> str:
     FileNotFoundError
         The directory was removed.
     """
+    global _last
     # All threads share the buffer: the call itself returns a copy of what it has put there, before any of them goes on.
     path = _getcwd(_buffer, _LONGEST) if _getcwd is not None else None
-    return os.fsdecode(path) if path else os.getcwd()
+    if not path:
+        return os.getcwd()
+    last, decoded = _last
+    if path != last:
+        decoded = os.fsdecode(path)
+        _last = path, decoded
+    return decoded
 
 
 class WakingPipe:

@@ -70,6 +70,13 @@ class _RecentPayloads(Generic[T]):
             self._size -= forgotten
 
 
+def with_key(payload: Payload) -> Payload:
+    """Return a payload with its content address; the payload itself if it has one, or is not sent once alone."""
+    if payload.key or payload.buffers or not SMALLEST <= len(payload.data) <= LARGEST:
+        return payload
+    return Payload(payload.data, (), hashlib.blake2b(payload.data, digest_size=16).digest())
+
+
 class Sender:
     """The sending end, which replaces payloads that the other end has by references.
 
@@ -87,13 +94,13 @@ class Sender:
 
         Call this in the order of sending, and only for payloads that are sent.
         """
-        if payload.buffers or not SMALLEST <= len(payload.data) <= LARGEST:
+        keyed = with_key(payload)
+        if not (key := keyed.key):
             return payload
-        key = payload.key or hashlib.blake2b(payload.data, digest_size=16).digest()
         if (reference := self._memory.recall(key)) is not None:
             return reference
         self._memory.remember(key, len(payload.data), Payload(b"", (), key))
-        return payload if payload.key else Payload(payload.data, (), key)
+        return keyed
 
 
 class Receiver:

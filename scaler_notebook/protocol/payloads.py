@@ -23,6 +23,8 @@ _PLAIN = frozenset({type(None), bool, int, float, str, bytes})  # the standard p
 MAX_SEARCH = 10_000  # objects looked at to explain an error, so that a huge argument does not take for ever
 _new_payload = maker(Payload)
 
+_new_payload = maker(Payload)
+
 
 def dump(value: Any) -> Payload:
     """Pickle a value: definitions of the notebook by value, definitions of modules by reference.
@@ -47,7 +49,7 @@ def dump(value: Any) -> Payload:
         data = _plain(value, out_of_band(buffers))
         by_value = cloudpickle.list_registry_pickle_by_value()
         if b"__main__" not in data and not (by_value and any(name.encode() in data for name in by_value)):
-            return Payload(data, tuple(buffers))
+            return _new_payload(data, tuple(buffers))
     except Exception:  # lambdas, local classes: cloudpickle's business, as is the error if it cannot either
         pass
     data = pickler.dumps(value, functools.partial(out_of_band, buffers))

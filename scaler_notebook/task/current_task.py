@@ -191,7 +191,7 @@ def current_task() -> CurrentTask:
     if task is not None:
         return task
     task, older = _of_process
-    return _NONE if threading.current_thread() in older else task
+    return _NONE if task is _NONE or threading.current_thread() in older else task
 
 
 def begin(task: CurrentTask) -> None:

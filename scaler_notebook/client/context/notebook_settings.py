@@ -26,6 +26,11 @@ class NotebookSettings:
     def __init__(self) -> None:
         self._pandas: PandasOptions | None = None
         self._umask, self._umask_read = 0, -math.inf  # and when, in monotonic seconds
+        self._of_modules = (
+            ("numpy", self._numpy_errors),
+            ("pandas", self._pandas_options),
+            ("matplotlib", self._matplotlib_parameters),
+        )
 
     def values(self) -> list[Any]:
         """Return values whose comparison shows whether a setting has changed; takes a few microseconds."""
@@ -35,7 +40,7 @@ class NotebookSettings:
             logging.root.level,
             self._read_umask(),
             USER_MODULES.changed_values(),
-            *map(_read, (self._numpy_errors, self._pandas_options, self._matplotlib_parameters)),
+            *[_read(of_module) for name, of_module in self._of_modules if name in sys.modules],
         ]
 
     def encoded(self) -> bytes:

@@ -19,6 +19,7 @@ from importlib.machinery import (
     SourceFileLoader,
     SourcelessFileLoader,
 )
+from operator import is_not, methodcaller
 from types import FunctionType, ModuleType
 from typing import Any
 from zipimport import zipimporter
@@ -34,6 +35,7 @@ from .module_versions import Version, imported_by, version, watch_imports
 
 _LOADERS = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
 _NOT_OURS = ("__main__", "__mp_main__")
+_get_spec = methodcaller("get", "__spec__")
 
 FRESH = 0.005  # seconds for which a look at the files counts: so long it may serve the submits of a loop
 
@@ -115,6 +117,9 @@ class UserModules:
         self._newest: tuple[object, ...] = ()  # what :func:`_newest` returned last
         self._looked_at = -math.inf  # when the files were looked at, in monotonic seconds
         self._known: dict[str, _UserModule] = {}
+        self._modules: list[ModuleType] = []  # of those that are known, in their order
+        self._attributes: list[dict[str, Any]] = []
+        self._specs: list[Any] = []
         self._registered: set[str] = set()  # names that were registered with cloudpickle here
         self._changed_values = ChangedValues()
         self.text = ""  # for ClientContext.modules
@@ -158,11 +163,8 @@ class UserModules:
 
     def _has_replacements(self) -> bool:
         """Whether a known module has been replaced or reloaded."""
-        there = sys.modules.get
-        for name, known in self._known.items():
-            if there(name) is not known.module or known.attributes.get("__spec__") is not known.spec:
-                return True
-        return False
+        there, specs = map(sys.modules.get, self._known), map(_get_spec, self._attributes)
+        return any(map(is_not, there, self._modules)) or any(map(is_not, specs, self._specs))
 
     def _scan(self) -> None:
         """Find the user's modules in ``sys.modules``."""
@@ -173,6 +175,10 @@ class UserModules:
                 if (known := self._look_at(name, module, modules)) is not None:
                     found[name] = known
         self._known, self._newest = found, newest
+        # What is compared at each submit, by calls that do not come back to Python for every module.
+        self._modules = [known.module for known in found.values()]
+        self._attributes = [known.attributes for known in found.values()]
+        self._specs = [known.spec for known in found.values()]
 
     def _look_at(self, name: str, module: ModuleType, modules: dict[str, ModuleType]) -> _UserModule | None:
         """Return a module's record, if the module is the user's; None otherwise.

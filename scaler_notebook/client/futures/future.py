@@ -105,7 +105,9 @@ class ScalerFuture(ObservedTask, Generic[T]):
     def _wait_for_end(self, timeout: float | None) -> None:
         """Wait until the task has ended; raise a TimeoutError if it has not in time."""
         __tracebackhide__ = True
-        if not wait_until([self], ObservedTask.done, timeout):
+        if self.done():
+            current_host().run_end_calls()
+        elif not wait_until([self], ObservedTask.done, timeout):
             raise TimeoutError(f"{self.call or self.task_id} is still {self.state.value} after {timeout} s")
 
     def _get(self) -> T:

@@ -16,9 +16,12 @@ from scaler_notebook.client.task_state.observed_task import NO_INPUTS
 from scaler_notebook.client.waiting.locks import call_locked
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.protocol.messages import Initializer, ObjectCreate, ObjectDelete, Task, TaskOptions
+from scaler_notebook.protocol.twins import maker
 
 from . import nested
 from .lifetime import Lifetime
+
+_new_task = maker(Task)
 
 
 class TaskSender:
@@ -89,7 +92,9 @@ class TaskSender:
             future.run_timeout = options.run_timeout
         within = nested.parent_task(self._engine.address)
         named = tuple(call.inputs)
-        return Task(future.task_id, call.function, call.arguments, options, named, retain, not returns_value, within)
+        return _new_task(
+            future.task_id, call.function, call.arguments, options, named, retain, not returns_value, within
+        )
 
     def submit(self, tasks: Iterable[tuple[ScalerFuture[Any], Task]], release: Sequence[str] = ()) -> None:
         """Send tasks, then release values; the tasks' futures end in every case.

@@ -17,6 +17,7 @@ from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.protocol.states import CancelReason, TaskState
 
 VARIABLE = "SCALER_NOTEBOOK_LOG"
+_KEY = os.fsencode(VARIABLE)
 
 _writing = threading.RLock()  # a signal handler of the user's may submit
 _refused: set[str] = set()  # paths whose failure was logged already
@@ -32,8 +33,8 @@ def _forget() -> None:
 
 def log_events(future: ScalerFuture[Any]) -> None:
     """Write the events of a new future to the log, if the variable is set."""
-    path = os.environ.get(VARIABLE)
-    if path:
+    # The mapping behind os.environ, where there is one, says at once that there is no such variable.
+    if _KEY in getattr(os.environ, "_data", (_KEY,)) and (path := os.environ.get(VARIABLE)):
         writer = _EventWriter(path, future)
         future.watch(writer.look)
         writer.look(future)  # the task may have been cancelled already

@@ -9,7 +9,7 @@ import copyreg
 import sys
 import weakref
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, repeat
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, TypeAlias
 
@@ -25,6 +25,7 @@ MOST_BITS = 1_000  # of a number
 MOST_LEAVES = 100  # of a tuple, however deep
 
 _EMPTY = object()  # stands for the value of a name, or of a cell, that has none
+_NOTHING = repeat(_EMPTY)
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 Numbers: TypeAlias = tuple[int, ...]
@@ -97,10 +98,9 @@ class Witness:
         seen[id(value)] = value
         if type(value) is FunctionType and value.__module__ == MAIN:
             scope_names = tuple(_extract_code_globals(value.__code__))
-            parts, numbers = _taken_apart(value, scope_names)
+            self._state.append(_state(value, scope_names))
             self._functions.append((weakref.ref(value), scope_names))
-            self._state.append((*numbers, *map(id, parts)))
-            for part in parts:
+            for part in _parts(value, scope_names):
                 self._note(part, seen)
         elif (names := _names(value)) is not None:
             self._references.append((weakref.ref(value), names))
@@ -135,10 +135,7 @@ def _is_as_noted(noted: "tuple[weakref.ref[FunctionType], tuple[str, ...]]", sta
         The ids of what it was made of.
     """
     function = noted[0]()
-    if function is None:
-        return False
-    parts, numbers = _taken_apart(function, noted[1])
-    return (*numbers, *map(id, parts)) == state
+    return function is not None and _state(function, noted[1]) == state
 
 
 def _is_same_reference(noted: "tuple[weakref.ref[Any], tuple[str, ...]]") -> bool:
@@ -147,8 +144,8 @@ def _is_same_reference(noted: "tuple[weakref.ref[Any], tuple[str, ...]]") -> boo
     return value is not None and _names(value) == noted[1]
 
 
-def _taken_apart(function: FunctionType, names: tuple[str, ...]) -> tuple[list[Any], Numbers]:
-    """Return the objects that a function is made of, and numbers that say how they belong together.
+def _state(function: FunctionType, names: tuple[str, ...]) -> Numbers:
+    """Return the ids of the objects that a function is made of, and numbers that say how they belong together.
 
     Parameters
     ----------
@@ -163,28 +160,64 @@ def _taken_apart(function: FunctionType, names: tuple[str, ...]) -> tuple[list[A
         The function is not one of ``__main__``, or has attributes of an unknown kind.
     """
     scope, name, annotations = function.__globals__, function.__name__, function.__annotations__
-    keywords, attributes = function.__kwdefaults__ or {}, function.__dict__
+    keywords, attributes, closure = function.__kwdefaults__, function.__dict__, function.__closure__
+    main = sys.modules.get(MAIN)
     if (
         function.__module__ != MAIN
-        or getattr(sys.modules.get(MAIN), "__dict__", None) is not scope
+        or getattr(main, "__dict__", None) is not scope
         or scope.get("__name__") != MAIN
-        or not type(annotations) is type(keywords) is type(attributes) is dict
+        or type(annotations) is not dict
+        or not (keywords is None or type(keywords) is dict)
+        or type(attributes) is not dict
         or getattr(function, "__type_params__", None)
     ):
         raise Uncertain
-    parts = [function.__code__, name, function.__qualname__, function.__module__, function.__doc__]
-    parts += [function.__defaults__, *(scope.get(each, _EMPTY) for each in names)]
-    for items in (annotations, keywords, attributes):
-        if items:
-            parts += [*items, *items.values()]
+    state = (
+        # Two functions may share a dictionary of annotations, or of defaults: a pickle then has it once.
+        id(annotations),
+        id(keywords),
+        scope.get(name) is function,
+        id(function.__code__),
+        id(name),
+        id(function.__qualname__),
+        id(function.__module__),
+        id(function.__doc__),
+        id(function.__defaults__),
+        *map(id, map(scope.get, names, _NOTHING)),
+    )
+    if annotations:
+        state += (len(annotations), *map(id, annotations), *map(id, annotations.values()))
+    if keywords or attributes or closure:
+        rest = [*_rest(function)]
+        state += (len(keywords or ()), len(attributes), *map(id, rest))
+    return state
+
+
+def _rest(function: FunctionType) -> Iterator[Any]:
+    """Yield what few functions have: defaults of keywords, attributes, and the values of cells."""
+    for items in (function.__kwdefaults__ or {}, function.__dict__):
+        yield from items
+        yield from items.values()
     for cell in function.__closure__ or ():
         try:
-            parts.append(cell.cell_contents)
+            yield cell.cell_contents
         except ValueError:
-            parts.append(_EMPTY)
-    # Two functions may share a dictionary of annotations, or of defaults: a pickle then has it once.
-    sharing = id(annotations), id(function.__kwdefaults__)
-    return parts, (*sharing, len(annotations), len(keywords), len(attributes), scope.get(name) is function)
+            yield _EMPTY
+
+
+def _parts(function: FunctionType, names: tuple[str, ...]) -> list[Any]:
+    """Return the objects that a function is made of.
+
+    Parameters
+    ----------
+    function
+        The function.
+    names
+        The globals that its code names.
+    """
+    parts = [function.__code__, function.__name__, function.__qualname__, function.__module__, function.__doc__]
+    parts += [function.__defaults__, *(function.__globals__.get(each, _EMPTY) for each in names)]
+    return [*parts, *function.__annotations__, *function.__annotations__.values(), *_rest(function)]
 
 
 def _names(value: Any) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ from scaler_notebook.protocol.devices import WHOLE
 from scaler_notebook.protocol.errors import ProcessorDiedError
 from scaler_notebook.protocol.messages import Initializer, TaskOptions
 from scaler_notebook.protocol.pickling import pickler
+from scaler_notebook.protocol.twins import maker
 from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.wording import sentence, with_article
 
@@ -74,6 +75,9 @@ def checked_call(
     if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
         raise TypeError(f"kwargs is a dictionary of the arguments by their names, not {_shown(kwargs)}")
     return tuple(args), dict(kwargs)
+
+
+plain_options: Callable[[str], TaskOptions] = maker(TaskOptions)  # of a task with a name and no option
 
 
 def task_options(
