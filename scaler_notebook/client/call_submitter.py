@@ -1,11 +1,12 @@
 """The submits of one client: calls and objects are pickled, futures are made, and all of it is sent over a session."""
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 from scaler_notebook.protocol import payloads
-from scaler_notebook.protocol.messages import TaskOptions
+from scaler_notebook.protocol.messages import Task, TaskOptions
 from scaler_notebook.protocol.pickling.proxies import proxies_in
 from scaler_notebook.task.calls.generator import GeneratorCall
 
@@ -15,13 +16,18 @@ from .futures.future import ScalerFuture
 from .futures.item_stream import ItemStream
 from .session.current_session import CurrentSession
 from .session.session import Session
-from .submission.call_pickling import PickledCall, pickle_call
+from .submission.call_pickling import CallPickler, PickledCall, pickle_call
+from .submission.call_text import call_text
+from .submission.options import plain_options
 from .submission.serializer import Serialized, Serializer, with_serializer
 from .task_state.cancel_policy import CancelPolicy
 from .task_state.observed_task import ObservedTask
 from .task_state.references import ObjectReference
 
 F = TypeVar("F", bound=ScalerFuture[Any])
+
+BURST = 0.005  # seconds of pickling, after which what is pickled is sent
+MOST_IN_BURST = 500  # calls
 
 
 class CallSubmitter:
@@ -62,6 +68,58 @@ class CallSubmitter:
             The options of the task.
         """
         return self._send(self._pickled(fn, args, kwargs), options, ScalerFuture)
+
+    def submit_bursts(
+        self, fn: Callable[..., Any], items: Iterator[tuple[Any, ...]]
+    ) -> Iterator[list[ScalerFuture[Any]]]:
+        """Submit calls of a function, which is pickled once, and yield their futures.
+
+        As many as are pickled in a few milliseconds are submitted together. An error with one of them is raised when
+        those before it are submitted.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        items
+            The positional arguments of each call, which are at hand.
+        """
+        pickled = CallPickler(fn).pickle if self._serializer is None else lambda args: self._pickled(fn, args, {})
+        while burst := self._submit_burst(fn, items, pickled):
+            yield burst
+
+    def _submit_burst(
+        self,
+        fn: Callable[..., Any],
+        items: Iterator[tuple[Any, ...]],
+        pickled: Callable[[tuple[Any, ...]], PickledCall],
+    ) -> list[ScalerFuture[Any]]:
+        """Submit the next calls, and return their futures; none if there are no more items.
+
+        Parameters
+        ----------
+        fn, items
+            As for :meth:`submit_bursts`.
+        pickled
+            Returns a pickled call with the arguments that it is given.
+        """
+        end = time.monotonic() + BURST
+        session: Session | None = None
+        tasks: list[tuple[ScalerFuture[Any], Task]] = []
+        try:
+            for args in items:
+                call = pickled(args)
+                session = session or self._current.running()
+                tasks.append(self._new_task(session, call, plain_options(call_text(fn, args, {})), ScalerFuture))
+                if len(tasks) == MOST_IN_BURST or time.monotonic() > end:
+                    break
+        except Exception:
+            if session is not None and tasks:
+                session.tasks.submit(tasks)
+            raise
+        if session is not None and tasks:
+            session.tasks.submit(tasks)
+        return [future for future, _ in tasks]
 
     def submit_stream(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
@@ -197,12 +255,29 @@ class CallSubmitter:
             The task whose call it is, if it was submitted before.
         """
         session = self._current.running()
-        if call.inputs:
-            session.check_inputs(call.inputs, options.name)
-        future = self._new_future(kind, session, options)
+        future, task = self._new_task(session, call, options, kind)
         if retried is not None:
             future.retry_of = retried.task_id  # before views hear of it, from the agent
-        session.tasks.submit([(future, session.tasks.new_task(future, call, options))])
+        session.tasks.submit([(future, task)])
         if retried is not None:
             retried.note_retry(future)
         return future
+
+    def _new_task(self, session: Session, call: PickledCall, options: TaskOptions, kind: type[F]) -> tuple[F, Task]:
+        """Return the future and the task of a call.
+
+        Parameters
+        ----------
+        session
+            The session that it is going to be sent over.
+        call
+            The pickled call.
+        options
+            The options of the task.
+        kind
+            The class of its future.
+        """
+        if call.inputs:
+            session.check_inputs(call.inputs, options.name)
+        future = self._new_future(kind, session, options)
+        return future, session.tasks.new_task(future, call, options)

@@ -22,8 +22,8 @@ from .session.current_session import CurrentSession
 from .session.session import Session
 from .session_log import live_groups
 from .submission.call_text import call_text, function_name
-from .submission.iterables import refuse_endless
-from .submission.options import RetryOn, checked_call, names_options, task_options
+from .submission.iterables import are_at_hand, refuse_endless
+from .submission.options import RetryOn, checked_call, names_options, plain_options, task_options
 from .submission.serializer import Serializer
 from .task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from .task_state.observed_task import ObservedTask
@@ -82,6 +82,11 @@ class EngineClient(ABC):
             names.raise_missing(self, name, names.OF_EXECUTORS)
 
     # ------------------------------------------------------------------ the engine
+
+    @property
+    def _has_own_submit(self) -> bool:
+        """Whether a subclass of the user's submits in a way of its own: then so do the methods that submit many."""
+        return type(self).submit is not EngineClient.submit
 
     @abstractmethod
     def _new_engine(self) -> Engine:
@@ -230,7 +235,7 @@ class EngineClient(ABC):
         InitializerError
             The executor's initializer has raised. (A ``BrokenExecutor``.)
         """
-        return self._calls.submit(fn, args, kwargs, TaskOptions(call_text(fn, args, kwargs)))
+        return self._calls.submit(fn, args, kwargs, plain_options(call_text(fn, args, kwargs)))
 
     @names_options
     def submit_verbose(
@@ -359,7 +364,12 @@ class EngineClient(ABC):
         """
         refuse_endless(fn, iterables)
         growing: GrowingGroup[T] = GrowingGroup(function_name(fn), iterables)
-        for args in zip(*iterables, strict=False):
+        calls = zip(*iterables, strict=False)
+        if not options and are_at_hand(iterables) and not self._has_own_submit:
+            for burst in self._calls.submit_bursts(fn, calls):
+                for future in burst:
+                    growing.add(future)
+        for args in calls:
             growing.add(self.submit_verbose(fn, args, {}, **options) if options else self.submit(fn, *args))
         group = growing.complete(name)
         live_groups.add(group)

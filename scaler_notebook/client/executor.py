@@ -25,7 +25,7 @@ from .session import nested
 from .session.exit_hooks import Exit, before_exit
 from .session.session import open_sessions
 from .submission.call_text import call_text
-from .submission.iterables import refuse_endless
+from .submission.iterables import are_at_hand, refuse_endless
 from .submission.options import (
     checked_capabilities,
     checked_count,
@@ -247,7 +247,7 @@ class NotebookExecutor(EngineClient, Executor):
         if buffersize is None:
             refuse_endless(fn, iterables)
         items = zip(*iterables, strict=False)
-        return self.starmap(fn, items, timeout=timeout, chunksize=chunksize, buffersize=buffersize)
+        return self._map(fn, items, timeout, chunksize, buffersize, are_at_hand(iterables))
 
     def starmap(
         self,
@@ -272,12 +272,34 @@ class NotebookExecutor(EngineClient, Executor):
         ValueError, TypeError
             As :meth:`map`; an item that is no sequence of arguments.
         """
-        _check_size("chunksize", chunksize)
         if buffersize is None:
             refuse_endless(fn, (iterable,))
-        else:
+        return self._map(fn, map(tuple, iterable), timeout, chunksize, buffersize)
+
+    def _map(
+        self,
+        fn: Callable[..., T],
+        items: Iterator[tuple[Any, ...]],
+        timeout: float | None,
+        chunksize: int,
+        buffersize: int | None,
+        at_hand: bool = False,
+    ) -> Iterator[T]:
+        """Do as :meth:`starmap`.
+
+        Parameters
+        ----------
+        fn, timeout, chunksize, buffersize
+            As for :meth:`map`.
+        items
+            The positional arguments of each call.
+        at_hand
+            Are the items there, so that to read one takes no time?
+        """
+        _check_size("chunksize", chunksize)
+        if buffersize is not None:
             _check_size("buffersize", buffersize)
-        calls = MapCalls(self, fn, map(tuple, iterable), chunksize)
+        calls = MapCalls(self, fn, items, chunksize, at_hand)
         return calls.results(calls.submitted(buffersize), timeout)
 
     def submit_stream(

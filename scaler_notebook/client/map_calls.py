@@ -31,16 +31,24 @@ class MapCalls(Generic[T]):
         The positional arguments of each call.
     chunksize
         How many calls are one task.
+    at_hand
+        Are the items there, so that to read one takes no time?
     """
 
     def __init__(
-        self, client: "EngineClient", fn: Callable[..., T], items: Iterator[tuple[Any, ...]], chunksize: int
+        self,
+        client: "EngineClient",
+        fn: Callable[..., T],
+        items: Iterator[tuple[Any, ...]],
+        chunksize: int,
+        at_hand: bool = False,
     ) -> None:
         self._client = weakref.ref(client)
         self._fn = fn
         self._chunk = ChunkCall(fn)
         self._items = items
         self._chunksize = chunksize
+        self._at_hand = at_hand
 
     def submitted(self, most: int | None) -> "list[ScalerFuture[Any]]":
         """Submit tasks now, and return their futures.
@@ -51,6 +59,17 @@ class MapCalls(Generic[T]):
             How many tasks; None for all.
         """
         futures: list[ScalerFuture[Any]] = []
+        client = self._client()
+        if (
+            client is not None
+            and most is None
+            and self._at_hand
+            and self._chunksize == 1
+            and not client._has_own_submit
+        ):
+            for burst in client._calls.submit_bursts(self._fn, self._items):
+                futures += burst
+            return futures
         while (most is None or len(futures) < most) and (future := self._submit_next()) is not None:
             futures.append(future)
         return futures

@@ -58,18 +58,42 @@ def pickle_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     TaskSerializationError
         Something cannot be pickled; the message names the function or the argument, and the attribute in it.
     """
-    name = function_name(fn)
     USER_MODULES.refresh()
     with collect_inputs() as inputs:
         try:
             function = function_pickles.dump(fn)
         except Exception as error:
-            raise payloads.serialization_error(f"the function {name}", fn, error) from error
+            raise payloads.serialization_error(f"the function {function_name(fn)}", fn, error) from error
         if inputs and not isinstance(fn.func if isinstance(fn, ChunkCall | GeneratorCall) else fn, partial):
-            _refuse_futures(name, inputs)
-        arguments = _pickled_arguments(name, args, kwargs)
+            _refuse_futures(function_name(fn), inputs)
+        arguments = _pickled_arguments(fn, args, kwargs)
         proxies = proxies_in(fn, function) + proxies_in((args, kwargs), arguments)
         return PickledCall(function, arguments, inputs, proxies)
+
+
+class CallPickler:
+    """Pickles calls of one function, which is pickled once, as it is at the first of them.
+
+    Parameters
+    ----------
+    fn
+        What is called.
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self._fn = fn
+        self._function: Payload | None = None
+
+    def pickle(self, args: tuple[Any, ...]) -> PickledCall:
+        """Return a call with these positional arguments, as :func:`pickle_call` does."""
+        if self._function is None:
+            call = pickle_call(self._fn, args, {})
+            if not call.inputs and not call.proxies:  # else they may be in the function
+                self._function = call.function
+            return call
+        with collect_inputs() as inputs:
+            arguments = _pickled_arguments(self._fn, args, {})
+            return PickledCall(self._function, arguments, inputs, proxies_in((args, {}), arguments))
 
 
 def _refuse_futures(name: str, inputs: TaskInputs) -> None:
@@ -90,19 +114,20 @@ def _refuse_futures(name: str, inputs: TaskInputs) -> None:
         )
 
 
-def _pickled_arguments(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
+def _pickled_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Payload:
     """Return the pickled ``(args, kwargs)``; the error names the argument that cannot be pickled.
 
     Parameters
     ----------
-    name
-        The function's name, for messages.
+    fn
+        What is called, for messages.
     args, kwargs
         The positional arguments, and the others by name.
     """
     try:
         return payloads.dump((args, kwargs))
     except Exception as error:
+        name = function_name(fn)
         named = [(f"argument {i + 1}", value) for i, value in enumerate(args)]
         named += [(f"argument {key!r}", value) for key, value in kwargs.items()]
         for what, value in named:

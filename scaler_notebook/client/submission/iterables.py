@@ -1,12 +1,15 @@
 """Iterables of arguments, refused where they have no end: a map of them would submit tasks for ever."""
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from scaler_notebook.wording import with_article
 
 from .call_text import function_name
+
+_CONTAINERS = frozenset({list, tuple, range, str, bytes, dict, set, frozenset, deque})
 
 
 def refuse_endless(fn: Callable[..., Any], iterables: Sequence[Iterable[Any]]) -> None:
@@ -30,6 +33,11 @@ def refuse_endless(fn: Callable[..., Any], iterables: Sequence[Iterable[Any]]) -
             f"{function_name(fn)} would be called for ever: the iterables have no end. Cut one of them with "
             "itertools.islice, or take results as they come from NotebookExecutor.map(..., buffersize=100)"
         )
+
+
+def are_at_hand(iterables: Sequence[Iterable[Any]]) -> bool:
+    """Return whether the items of all are there: to read one takes no time, and runs no code of the user's."""
+    return all(type(each) in _CONTAINERS for each in iterables)
 
 
 def _is_endless(iterable: Iterable[Any]) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ from scaler_notebook.client.task_state.output import Display
 from scaler_notebook.notebook.views import preview
 from scaler_notebook.protocol.messages import LogStream, Task, TaskCancel, TaskCancelConfirmType
 from scaler_notebook.task.display.display_publisher import publish
-from scaler_notebook.testing import detached_future, memory_executor
+from scaler_notebook.testing import InMemoryExecutor, detached_future, memory_executor
 
 # ---------------------------------------------------------------- the scripted engine
 
@@ -291,3 +293,53 @@ def test_graphs_objects_and_futures_as_arguments_on_threads(monkeypatch: pytest.
         executor.clear()
         with pytest.raises(MissingObjects):
             executor.submit(sum, reference)
+
+
+class Counted:
+    """A function that counts how often it is pickled."""
+
+    pickles: int = 0
+
+    def __call__(self, value: object) -> object:
+        return value
+
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        Counted.pickles += 1
+        return Counted, ()
+
+
+def test_a_map_of_what_is_at_hand_pickles_its_function_once_and_any_other_submits_call_by_call() -> None:
+    with memory_executor() as executor:
+        Counted.pickles = 0
+        executor.submit(Counted(), 1)
+        of_one = Counted.pickles
+        for submit in (executor.map_async, executor.map):
+            Counted.pickles = 0
+            submit(Counted(), [1, 2, 3], range(3))
+            assert Counted.pickles == of_one
+        assert len(executor.unfinished()) == 7
+
+        def items() -> Iterator[int]:
+            for number in range(3):
+                assert len(executor.unfinished()) == 7 + number
+                yield number
+
+        executor.map_async(Counted(), items())
+        assert Counted.pickles == 4 * of_one
+        with pytest.raises(TaskSerializationError, match="argument 1 of Counted"):
+            executor.map_async(Counted(), [1, threading.Lock(), 3])
+        assert len(executor.unfinished()) == 11  # what came before the error
+
+
+def test_a_submit_of_ones_own_is_that_of_a_map_too() -> None:
+    calls: list[Any] = []
+
+    class Noting(InMemoryExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> ScalerFuture[Any]:
+            calls.append(args)
+            return super().submit(fn, *args, **kwargs)
+
+    with Noting() as executor:
+        executor.map_async(abs, [-1, -2])
+        executor.map(abs, [-3])
+        assert calls == [(-1,), (-2,), (-3,)]
