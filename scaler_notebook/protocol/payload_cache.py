@@ -70,13 +70,6 @@ class _RecentPayloads(Generic[T]):
             self._size -= forgotten
 
 
-def with_key(payload: Payload) -> Payload:
-    """Return a payload with its content address; the payload itself if it has one, or is not sent once alone."""
-    if payload.key or payload.buffers or not SMALLEST <= len(payload.data) <= LARGEST:
-        return payload
-    return Payload(payload.data, (), hashlib.blake2b(payload.data, digest_size=16).digest())
-
-
 class Sender:
     """The sending end, which replaces payloads that the other end has by references.
 
@@ -88,19 +81,29 @@ class Sender:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._memory: _RecentPayloads[Payload] = _RecentPayloads(capacity)  # the references
+        self._last: tuple[Payload | None, bytes] = None, b""  # what was hashed last, and its key
 
     def shorten(self, payload: Payload) -> Payload:
         """Return the payload, or a reference to the payload if it was sent before.
 
         Call this in the order of sending, and only for payloads that are sent.
         """
-        keyed = with_key(payload)
-        if not (key := keyed.key):
+        if payload.buffers or not SMALLEST <= len(payload.data) <= LARGEST:
             return payload
+        key = payload.key or self._key_of(payload)
         if (reference := self._memory.recall(key)) is not None:
             return reference
         self._memory.remember(key, len(payload.data), Payload(b"", (), key))
-        return keyed
+        return payload if payload.key else Payload(payload.data, (), key)
+
+    def _key_of(self, payload: Payload) -> bytes:
+        """Return the content address of a payload; that of the last one is at hand, for many tasks share a function."""
+        last, key = self._last
+        if payload is not last:
+            key = hashlib.blake2b(payload.data, digest_size=16).digest()
+            if type(payload.data) is bytes:  # nothing else stays as it is
+                self._last = payload, key
+        return key
 
 
 class Receiver:

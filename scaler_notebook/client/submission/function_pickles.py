@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.payload_cache import with_key
 
 from .function_witness import MAIN, Witness
 
@@ -57,7 +56,7 @@ def dump(function: Any) -> Payload:
         except Exception:  # Uncertain, or what the function's pickling raises too
             _pickles[function] = None
             return payloads.dump(function)
-    payload = with_key(payloads.dump(function))
+    payload = payloads.dump(function)
     if witness is not None and not (payload.data == last.payload.data and witness.holds()):
         witness = None  # something has changed since the last pickle, or another thread changes it now
     _pickles[function] = _Pickle(payload, witness) if len(payload.data) <= LARGEST and not payload.buffers else None
