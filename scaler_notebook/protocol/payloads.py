@@ -21,6 +21,7 @@ from .twins import maker
 OUT_OF_BAND = 16 * 1024  # bytes; for less, a frame of its own costs more than the copy into the pickle
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes})  # the standard pickler's own business, whatever is in it
 MAX_SEARCH = 10_000  # objects looked at to explain an error, so that a huge argument does not take for ever
+_dumps = pickle.dumps  # whatever a task may have put in its place
 _new_payload = maker(Payload)
 
 _new_payload = maker(Payload)
@@ -43,7 +44,7 @@ def dump(value: Any) -> Payload:
         Whatever the value's own pickling raises.
     """
     if type(value) in _PLAIN:
-        return _new_payload(pickle.dumps(value, pickler.PROTOCOL), (), b"")
+        return _new_payload(_dumps(value, pickler.PROTOCOL), (), b"")
     buffers: list[Buffer] = []
     try:
         data = _plain(value, out_of_band(buffers))

@@ -74,7 +74,7 @@ class NotedValue:
 
     @property
     def look(self) -> Expression:
-        """The same as :meth:`read`, as an expression."""
+        """The current value, as an expression."""
         return Expression("{it}._value if {it}._is_known else {it}.read()", it=self)
 
     def noted(self) -> None:

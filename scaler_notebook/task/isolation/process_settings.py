@@ -83,7 +83,7 @@ class CopiedMapping:
 
     @property
     def look(self) -> Expression:
-        """The same as :meth:`read`, as an expression."""
+        """A copy, as :meth:`read` returns it, as an expression."""
         values = "[*{values}({mapping})]"
         text = f"{{it}}._copy if {values} == {{it}}._values else {{it}}.read()"
         return Expression(text, it=self, values=dict.values, mapping=self._mapping)
