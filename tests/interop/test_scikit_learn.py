@@ -171,5 +171,5 @@ print(fit.cancel(force=False))
 @pytest.mark.timeout(900)
 def test_real_fits() -> None:
     python = python_of(LIBRARIES)
-    done = subprocess.run([python, "-c", REAL], capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    done = subprocess.run([python, "-c", REAL], capture_output=True, text=True, timeout=600, env=dict(os.environ))
     assert done.stdout.splitlines() == ["11.0 11.0 ", "11.0 11.0 ", "8 True", "True", "True"], done.stderr

@@ -27,7 +27,7 @@ MORE = {
     WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat"),
     LIBRARIES: (
         *("adaptive", "dask[array]", "emcee", "lightgbm", "marimo", "mcp>=2,<3", "optuna"),
-        *("pipefunc", "py-spy", "scikit-learn", "scipy", "tqdm", "xgboost-cpu"),
+        *("pipefunc", "py-spy", "pytest", "scikit-learn", "scipy", "tqdm", "xgboost-cpu"),
     ),
 }
 MATRIX = pytest.mark.matrix
