@@ -124,6 +124,8 @@ class ParallelCall:
         """Note the end of a task."""
         with self._mutex:
             self._futures.discard(future)
+            if future.failed or future.cancelled():  # joblib is about to abort: what waits would start for nothing
+                self._is_over = True
         self._ended(job)
 
     def _show(self, future: ScalerFuture[list[Any]]) -> None:

@@ -102,7 +102,17 @@ def test_a_timeout_stops_what_runs(backend: ScalerBackend) -> None:
     assert not backend.executor.unfinished()
 
 
-def test_a_cancel_from_elsewhere_ends_the_call(backend: ScalerBackend, tmp_path: Path) -> None:
+def test_a_cancel_from_elsewhere_ends_the_call(
+    backend: ScalerBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, submitted = backend.executor.submit_verbose, []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        submitted.append(arguments)
+        return submit(*arguments, **options)
+
+    monkeypatch.setattr(backend.executor, "submit_verbose", counted)
+
     def waits() -> None:
         (tmp_path / "begun").write_text("")
         time.sleep(60)
@@ -117,6 +127,7 @@ def test_a_cancel_from_elsewhere_ends_the_call(backend: ScalerBackend, tmp_path:
         Parallel(n_jobs=2)(delayed(waits)() for _ in range(4))
     thread.join(SAFETY)
     assert not backend.executor.unfinished()
+    assert len(submitted) == 2, "what waited was not submitted after the cancel"
 
 
 def test_calls_within_calls_are_tasks_within_tasks() -> None:
