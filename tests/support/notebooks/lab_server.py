@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kernel_environments import HOME as KERNELS
-from kernel_environments import VERSIONS
+from kernel_environments import LIBRARIES, VERSIONS
 
 FrontEnd = Literal["lab", "notebook", "voila"]
 PATHS: dict[FrontEnd, str] = {"lab": "lab/tree", "notebook": "notebooks", "voila": "voila/render"}
@@ -48,7 +48,9 @@ class LabServer:
         self.set("notification", {"fetchNews": "false", "checkForUpdates": False})
         environment = {
             **os.environ,
-            "JUPYTER_PATH": os.pathsep.join(str(KERNELS / version / "share" / "jupyter") for version in VERSIONS),
+            "JUPYTER_PATH": os.pathsep.join(
+                str(KERNELS / name / "share" / "jupyter") for name in (*VERSIONS, LIBRARIES)
+            ),
             "JUPYTER_CONFIG_DIR": str(self.home / "config"),
             "JUPYTER_DATA_DIR": str(self.home / "data"),
             "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
