@@ -203,6 +203,18 @@ def serving(programs: Path, home: Path, repository: Path) -> Iterator[Server]:
         server.stop()
 
 
+@pytest.mark.matrix
+@pytest.mark.timeout(900)
+def test_the_demo_runs_on_one_core_and_in_two_gigabytes() -> None:
+    small = [sys.executable, "-m", "benchmarks.small_machine"]
+    ran = subprocess.run(
+        [*small, sys.executable, "notebooks/run_demo.py"], cwd=ROOT, capture_output=True, text=True, timeout=800
+    )
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    last = ran.stdout.splitlines()[-1]
+    assert re.fullmatch(r"1 core; at most [\d,]+ MB of memory at a time, of 2,000 MB", last)
+
+
 # Run in the build's own environment, which has a client of its own; the kernel is another process there.
 CLIENT = """
 import sys
