@@ -259,7 +259,7 @@ def test_a_group_that_has_ended_at_once_is_shown_live(notebook: LabNotebook) -> 
         board = notebook.output(shown).locator(".scaler-board")
         expect(chip(board, "done")).to_have_text("3 done")
         row(board, "work(1)").click()
-        expect(board.locator(".scaler-pane .scaler-result")).to_have_text("1")
+        expect(board.locator(".scaler-pane .scaler-result")).to_have_text("1int · 5 bytes")
 
 
 @pytest.mark.usefixtures("new_kernel")

@@ -54,7 +54,7 @@ def test_what_failed_is_copied_and_tried_again_by_keyboard(
     assert notebook.text(notebook.execute("print(f.task_id)")) == f"{identity}\n"
     card.get_by_role("button", name="Retry flaky").press("Enter")
     expect(card.locator(".scaler-badge")).to_have_text("done")
-    expect(card.locator(".scaler-result")).to_have_text("'the second time'")
+    expect(card.locator(".scaler-result")).to_have_text("'the second time'str of 15 characters · 30 bytes")
     expect(card.locator(".scaler-note")).to_contain_text("submitted again as task")
     expect(card.locator(".scaler-retry")).to_be_hidden()
     expect(card.locator(".scaler-error")).to_be_hidden()

@@ -87,7 +87,7 @@ def test_a_task_that_ends_shows_its_result_and_stays_in_the_notebook(notebook: L
     notebook.run(5)
     card = notebook.output(5)
     expect(card.locator(".scaler-badge")).to_have_text("done")
-    expect(card.locator(".scaler-result")).to_have_text("'slept'")
+    expect(card.locator(".scaler-result")).to_have_text("'slept'str of 5 characters · 20 bytes")
     saved = notebook.saved(5)
     assert "'slept'" in saved
     assert "widget-view" not in saved

@@ -146,7 +146,8 @@ DRAW = """async ([source, count]) => {
     const column = (value) => all.map(() => value);
     const rows = {
         length: count, epoch: 0, strings: all.map((n) => `process ${n}`), processor: all, progress: new Map(),
-        call: all, note: all, kind: column(1), flags: column(0), started: column(0), ended: column(null),
+        call: all, note: all, kind: column(1), flags: column(0), submitted: column(0), started: column(0),
+        ended: column(null),
     };
     const timeline = makeTimeline({ rows, look: { open: null, kind: null }, now: () => 5_000 }, { open: () => {} });
     document.body.replaceChildren(timeline.node);

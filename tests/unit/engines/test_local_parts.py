@@ -224,9 +224,9 @@ class Stillborn:
 
 def test_a_result_that_is_held_back_too_long_is_read_whatever_it_loses(monkeypatch: pytest.MonkeyPatch) -> None:
     starter = Stillborn()
-    monkeypatch.setattr(task_process, "_free_descriptors", SimpleNamespace(may_lack=lambda number: True))
     with selectors.DefaultSelector() as selector:
         process = TaskProcess(starter, selector, Mock())
+        monkeypatch.setattr(task_process, "_free_descriptors", SimpleNamespace(may_lack=lambda number: True))
         send_blocking(starter.socks[0], WORKER_CODEC.encode([Ready(1)]), [os.open(os.devnull, os.O_RDONLY)])
         for _ in range(2):
             assert [*process.received()] == []
