@@ -42,6 +42,7 @@ _signal: Any = importlib.import_module("_signal")  # without the enums of signal
 
 MAX_REPEATS = 5  # repetitions of swallowed interrupts in one run
 REPEAT_DELAY = 0.005  # seconds, in which the ``__del__`` ends
+PAUSES = (0.005, 0.02, 0.1, 0.5)  # seconds after each signal in which its handler may run
 
 
 class ArmedRun:
@@ -280,11 +281,28 @@ class Interrupts:
         if run.times_swallowed < MAX_REPEATS and not run.in_fork():
             run.times_swallowed += 1
             run.swallowed[self._page.word] = True
-            start_new_thread(self._interrupt_again, ())  # not by threading, whose locks the caller may hold
+            start_new_thread(self._interrupt_again, (run,))  # not by threading, whose locks the caller may hold
 
-    def _interrupt_again(self) -> None:
+    def _interrupt_again(self, run: ArmedRun) -> None:
         time.sleep(REPEAT_DELAY)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+        self.send(run)
+
+    def send(self, run: ArmedRun) -> None:
+        """Send SIGINT to the main thread until the request is acted upon, a few times at most; on another thread.
+
+        Python notices a signal that comes just before a waiting system call when the call ends, which may take for
+        ever. The next signal ends the call.
+
+        Parameters
+        ----------
+        run
+            The run that shall stop.
+        """
+        for pause in PAUSES:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+            time.sleep(pause)
+            if run is not self._run or not run.due():
+                return
 
     def _after_fork(self) -> None:
         """Forget the open shields in a process that the task has forked: they are the parent's, and end there."""

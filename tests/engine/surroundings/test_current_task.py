@@ -716,6 +716,25 @@ def test_and_so_it_is_beside_a_thread() -> None:
     alone(at_every_bytecode_beside_a_thread)
 
 
+def a_signal_that_is_not_noticed() -> None:
+    """It comes just before a system call that waits: its handler would run when that has ended."""
+    bench, kill, unnoticed = Bench(), signal.pthread_kill, [1, 2]
+    signal.pthread_kill = lambda *to: unnoticed.pop() if unnoticed else kill(*to)  # type: ignore[assignment]
+
+    def body(run: ArmedRun) -> None:
+        bench.page.request_stop(bench.seq)
+        threading.Thread(target=bench.interrupts.send, args=(run,)).start()
+        time.sleep(SAFETY)
+        raise AssertionError("it was not sent again")
+
+    assert bench.run(body) == "stopped"
+    print("done")
+
+
+def test_a_signal_that_is_not_noticed_is_sent_again() -> None:
+    alone(a_signal_that_is_not_noticed)
+
+
 def within_the_handler() -> None:
     """The same signal once more, before every bytecode of the handler: one of the two acts upon the ask."""
     bench = Bench()

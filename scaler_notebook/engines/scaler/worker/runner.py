@@ -227,9 +227,10 @@ class _Process(Transport):
 
     def _on_cancel_request(self, name: str) -> None:
         """Interrupt the task of this name, if it runs. Called on the mailbox's thread."""
-        if name == self._name:
-            self._page.request_stop(self._seq)
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # type: ignore[arg-type]
+        run = self._run
+        if run is not None and name == self._name:
+            self._page.request_stop(run.seq)
+            self._interrupts.send(run)
 
     def _on_sigterm(self, signum: int, frame: FrameType | None) -> None:
         self._exiting = True
