@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
 
 from scaler_notebook.client.submission.call_text import shorten
 from scaler_notebook.client.task_state.observed_task import ObservedTask
@@ -39,14 +40,14 @@ class OutputPrinter:
         """
         if self._wanted or (self._wanted is None and current_host().prints_output):
             self._printing.add(task.task_id)
-            callback_thread.output.post(self._print, task.task_id, task.call, message.stream, message.text)
+            _post(self._print, task.task_id, task.call, message.stream, message.text)
 
     def end(self, task: ObservedTask) -> None:
         """Print the last line of a task that has ended, if the line has no end; on the agent's thread."""
         if task.task_id in self._printing:
             self._printing.discard(task.task_id)
             for stream in LogStream:
-                callback_thread.output.post(self._end_line, task.task_id, task.call, stream)
+                _post(self._end_line, task.task_id, task.call, stream)
 
     def _print(self, task_id: str, name: str, stream: LogStream, text: str) -> None:
         """Print the lines that a text ends, and keep the beginning of the next one."""
@@ -61,6 +62,17 @@ class OutputPrinter:
         """Print a line that has no end."""
         if rest := self._begun.pop((task_id, stream), ""):
             _write(name, stream, [rest])
+
+
+def _post(call: Callable[..., None], *args: object) -> None:
+    """Call on the printing thread; where none can be started any more, here.
+
+    Python 3.12.0 and 3.12.1 start no thread once the main thread has ended; from then on a script waits for its tasks.
+    """
+    try:
+        callback_thread.output.post(call, *args)
+    except RuntimeError:
+        call(*args)
 
 
 def _write(name: str, stream: LogStream, lines: list[str]) -> None:
