@@ -101,34 +101,40 @@ class FutureManager:
         for message in messages:
             if isinstance(message, TO_CONNECTION):
                 continue
-            if isinstance(message, TaskPreview):
-                self._preview(message)
-                continue
-            future = self._futures.get(message.task_id)
-            if future is None and isinstance(message, TaskNested):
-                future = self._with_nested.get(message.task_id)
-            if future is None:
-                log.debug("%s for %s, which has ended", type(message).__name__, message.task_id)
-                continue
             try:
-                self.dispatch(future, message)
-            except Exception as error:  # a bug of ours must not take the other messages along
-                log.exception("%s for %s could not be handled", type(message).__name__, message.task_id)
-                if isinstance(message, TaskResult | TaskCancelConfirm):  # no other message ends the task
-                    problem = (
-                        f"the end of the task came, and could not be handled here: {type(error).__name__}: {error}"
-                    )
-                    future.handle(EngineGone(ProtocolError(problem)))
-            if self._printer is not None and isinstance(message, TaskLog):
+                self._receive(message)
+            except Exception:  # a bug of ours must not take the other messages along
+                log.exception("%s for %s could not be handled to its end", type(message).__name__, message.task_id)
+
+    def _receive(self, message: TaskMessage) -> None:
+        """Dispatch a message to its future, and see to what follows."""
+        if isinstance(message, TaskPreview):
+            self._preview(message)
+            return
+        future = self._futures.get(message.task_id)
+        if future is None and isinstance(message, TaskNested):
+            future = self._with_nested.get(message.task_id)
+        if future is None:
+            log.debug("%s for %s, which has ended", type(message).__name__, message.task_id)
+            return
+        try:
+            self.dispatch(future, message)
+        except Exception as error:
+            log.exception("%s for %s could not be handled", type(message).__name__, message.task_id)
+            if isinstance(message, TaskResult | TaskCancelConfirm):  # no other message ends the task
+                problem = f"the end of the task came, and could not be handled here: {type(error).__name__}: {error}"
+                future.handle(EngineGone(ProtocolError(problem)))
+        if future.done():
+            self._futures.pop(message.task_id, None)
+            if future.nested:
+                self._with_nested[message.task_id] = future
+            if isinstance(message, TaskResult) and message.summary.preview is PreviewKind.FOLLOWS:
+                self._to_preview[message.task_id] = future
+        if self._printer is not None:
+            if isinstance(message, TaskLog):
                 self._printer.add(future, message)
             if future.done():
-                self._futures.pop(message.task_id, None)
-                if future.nested:
-                    self._with_nested[message.task_id] = future
-                if self._printer is not None:
-                    self._printer.end(future)
-                if isinstance(message, TaskResult) and message.summary.preview is PreviewKind.FOLLOWS:
-                    self._to_preview[message.task_id] = future
+                self._printer.end(future)
 
     def _preview(self, message: TaskPreview) -> None:
         """Give a preview to the ended future that waits for it."""

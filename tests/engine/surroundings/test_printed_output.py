@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from waits import SAFETY, until_written
@@ -93,6 +94,14 @@ def test_a_stream_that_is_closed_harms_nobody(
     writes(OutputPrinter(True), ScalerFuture("1", "f()"), "a line\n")
     callback_thread.output.drain()
     assert not caplog.records
+
+
+def test_where_no_thread_can_be_started_any_more_the_caller_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is on Python 3.12.0 and 3.12.1 once a script's main thread has ended."""
+    heard = Heard(monkeypatch)
+    monkeypatch.setattr(callback_thread.output, "post", Mock(side_effect=RuntimeError("at interpreter shutdown")))
+    writes(OutputPrinter(True), ScalerFuture("1", "f()"), "a line\n")
+    assert heard.stdout.getvalue() == "f() | a line\n"
 
 
 def test_a_real_executor_prints(monkeypatch: pytest.MonkeyPatch) -> None:
