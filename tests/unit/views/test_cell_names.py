@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
 from scaler_notebook.notebook.magics.cells.names import analyse_names
+from scaler_notebook.notebook.magics.cells.promised_names import PromisedNames
+from scaler_notebook.notebook.settings_store import settings
+from scaler_notebook.testing import detached_future
 
 EXAMPLES: dict[str, tuple[str, str]] = {  # code → what it reads (builtins apart), what it assigns
     "df = load(); df.head()": ("load", "df"),
@@ -120,3 +124,17 @@ def test_with_what_it_reads_a_cell_runs_as_in_the_notebook(lines: list[str], not
     assert there[0] == here[0]
     left = {name: value for name, value in here[1].items() if name in there[1] or name not in notebook}
     assert there[1] == left
+
+
+def test_a_name_is_waited_for_until_it_is_there_and_not_until_its_task_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = SimpleNamespace(register=lambda *_: None)
+    promised, future = PromisedNames(), detached_future("a cell")
+    promised.promise(SimpleNamespace(ast_transformers=[], events=events), ["model"], future)
+    monkeypatch.setattr(settings, "wait_for_names", True)
+    future.start()
+    future.finish({"model": 1})
+    assert promised.awaited(["model", "other"]) == ["model"]
+    promised.settle(future)
+    assert promised.awaited(["model", "other"]) == []

@@ -56,7 +56,7 @@ class PromisedNames:
         """Return those of these names that a cell is to wait for: none, unless ``wait_for_names`` is on."""
         if not settings.wait_for_names:
             return []
-        return [name for name in names if name in self._futures and not self._futures[name].done()]
+        return [name for name in names if name in self._futures]  # also where the task has ended, and its names come
 
     def wait_for(self, *names: str) -> None:
         """Wait until the tasks have ended that will bring these names; the stop button ends the wait."""
