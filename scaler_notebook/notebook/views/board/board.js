@@ -365,7 +365,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     });
   }
   requestAnimationFrame(() => {
-    table.node.scrollTop = scrollTop; // once it has a size
+    if (!table.node.scrollTop) table.node.scrollTop = scrollTop; // it has a size now; who has scrolled since is let be
     if (store.focus) focusable[store.focus].focus({ preventScroll: true });
     say(store.spoken); // if the view before this one had no time to
   });
