@@ -62,18 +62,25 @@ def test_a_card_keeps_its_buttons_its_folds_and_the_focus_when_its_task_ends(
 
 def test_an_output_that_is_written_again_leaves_its_live_view_as_it_is(notebook: LabNotebook, tmp_path: Path) -> None:
     notebook.execute("boards.LIVE_INTERVAL = 0.1")
-    cell = notebook.execute(f"group = ex.map_async(waits, [{str(tmp_path / 'open')!r}] + ['/never'] * 39)\ngroup")
+    opened = [tmp_path / "open", tmp_path / "later"]
+    cell = notebook.execute(f"group = ex.map_async(waits, {[*map(str, opened)]} + ['/never'] * 38)\ngroup")
     board = notebook.output(cell)
     grid = board.get_by_role("grid")
     expect(board.locator(".scaler-chip[data-kind=running]")).to_have_text("2 running")
     grid.focus()
     grid.evaluate("grid => (grid.scrollTop = 26 * 20)")
     board.locator(".scaler-board").evaluate("board => (window.first = board)")
-    (tmp_path / "open").touch()
+    opened[0].touch()
     notebook.wait_until_saved(cell, "1 done")
     assert board.locator(".scaler-board").evaluate("board => board === window.first"), "it was drawn again"
     expect(grid).to_be_focused()
     assert grid.evaluate("grid => grid.scrollTop") == 26 * 20
+    board.get_by_role("button", name="Cancel all").hover()
+    board.page.mouse.down()
+    opened[1].touch()
+    notebook.wait_until_saved(cell, "2 done")
+    board.page.mouse.up()
+    expect(board.locator(".scaler-said")).to_have_text("38 tasks asked to stop")
 
 
 def test_the_newest_cards_keep_their_buttons_and_older_ones_are_as_in_the_file(notebook: LabNotebook) -> None:

@@ -17,7 +17,7 @@ import { knownPlaces } from "./places.js";
 
 const PLACE = "scaler-place"; // as in live_display.py
 const CELL = ".jp-Cell"; // JupyterLab takes a cell out of the document while it is scrolled out of sight
-const WATCHED = ["focusin", "focusout", "scroll"];
+const WATCHED = ["focusin", "focusout", "pointerdown", "scroll"];
 const LINGER_MS = 1000; // until a view whose place has gone is taken down
 
 /** @type {Map<string, Cover>} by the name of the place */
@@ -99,7 +99,7 @@ function makeCover(draw) {
 
 /**
  * A live view that takes the place of a static form once it has something to show, and gives the place back. It moves
- * to another place as it is: what is unfolded, scrolled or focused there stays so.
+ * to another place as it is: what is unfolded, scrolled or focused there stays so, and what is pressed is clicked.
  *
  * @param {Element} first
  * @param {Draw} draw
@@ -111,9 +111,28 @@ function makeView(first, draw) {
   let focused = null;
   /** @type {Map<Element, number>} */
   const scrolled = new Map();
+  /** @type {Element | null} */
+  let pressed = null;
+  let torn = false; // did the view move since?
+
+  /**
+   * Click what was pressed before the view moved and is let go now: browsers do not, as the element had left the page.
+   *
+   * @param {PointerEvent} event
+   */
+  function letGo(event) {
+    const [at, meant] = [event.target, pressed];
+    pressed = null;
+    if (!torn || !meant || !(at instanceof Node) || !meant.contains(at) || meant.closest(":disabled")) return;
+    meant.dispatchEvent(new MouseEvent("click", event));
+  }
+
   /** @param {Event} event */
   function look({ type, target }) {
-    if (type === "focusin") focused = /** @type {HTMLElement} */ (target);
+    if (type === "pointerdown" && target instanceof Element) {
+      [pressed, torn] = [target, false];
+      document.addEventListener("pointerup", letGo, { capture: true, once: true });
+    } else if (type === "focusin") focused = /** @type {HTMLElement} */ (target);
     else if (type === "scroll" && target instanceof Element) scrolled.set(target, target.scrollTop);
     else if (type === "focusout")
       // What is taken out of the document loses the focus just before.
@@ -140,6 +159,7 @@ function makeView(first, draw) {
       below = [...home.childNodes];
       if (!seen) return;
       home.replaceChildren(el);
+      torn = true;
       for (const [node, top] of scrolled) {
         if (el.contains(node)) node.scrollTop = top;
         else scrolled.delete(node);
@@ -156,6 +176,7 @@ function makeView(first, draw) {
     end() {
       clearTimeout(leaving);
       undraw();
+      document.removeEventListener("pointerup", letGo, true);
       for (const type of WATCHED) el.removeEventListener(type, look, true);
       if (seen) home.replaceChildren(...below);
     },
