@@ -1,6 +1,7 @@
 """The Python stack of a task that runs, sampled from outside."""
 
 import linecache
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,6 +9,9 @@ from scaler_notebook.engines.local.client.watching import stacks
 from scaler_notebook.engines.local.client.watching.frames import CannotLook, SampledFrame
 
 from .observed_task import ObservedTask
+
+PATIENCE = 2.0  # seconds that a task gets to come to its own code: its process has work to do before and after it
+PAUSE = 0.01  # seconds between two samples meanwhile
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,8 @@ class TaskStack:
     processor
         The process that runs it.
     frames
-        The frames of the task's own code, the outermost first. Empty: it is between two of its lines, as at its very
-        beginning or end.
+        The frames of the task's own code, the outermost first. Empty: its process did something else for two
+        seconds, as before and after a call with very large arguments or results.
     means
         How they were sampled: ``py-spy`` or ``faulthandler``.
     """
@@ -41,12 +45,26 @@ class TaskStack:
 
 
 def stack_of(future: ObservedTask) -> TaskStack:
-    """Sample the stack of a task.
+    """Sample the stack of a task, again for a while if nothing of its own code is there yet.
 
     Raises
     ------
     RuntimeError
         The task does not run, or its process cannot be looked at.
+    """
+    until = time.monotonic() + PATIENCE
+    while not (found := _sample(future)).frames and time.monotonic() < until:
+        time.sleep(PAUSE)
+    return found
+
+
+def _sample(future: ObservedTask) -> TaskStack:
+    """Sample the stack of a task once.
+
+    Raises
+    ------
+    RuntimeError
+        As for :func:`stack_of`.
     """
     pid = process_of(future)
     try:

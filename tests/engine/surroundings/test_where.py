@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +18,9 @@ from stubborn_tasks import begin
 from waits import SAFETY, until_running, until_written
 
 from scaler_notebook import NotebookExecutor
-from scaler_notebook.engines.local.client.watching import signal_dump
-from scaler_notebook.engines.local.client.watching.frames import CannotLook, SampledFrame
+from scaler_notebook.client.task_state import stack
+from scaler_notebook.engines.local.client.watching import signal_dump, stacks
+from scaler_notebook.engines.local.client.watching.frames import CannotLook, SampledFrame, users_frames
 from scaler_notebook.engines.local.worker.stack_dump import SIGNAL
 from scaler_notebook.testing import memory_executor
 
@@ -77,6 +78,43 @@ def test_without_py_spy_the_process_tells(wait: Callable[[], None], executor_of_
     assert running.running()
     running.cancel()
     assert executor_of_one.submit(abs, -1).result(SAFETY) == 1
+
+
+def test_a_process_that_still_prepares_a_call_is_looked_at_again(
+    executor_of_one: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = executor_of_one.submit(outer, wait_for_ever)
+    until_written(running, "begun")
+    before: Iterator[tuple[list[SampledFrame], str]] = iter([([], "py-spy")] * 3)
+    sample = stacks.sample
+    monkeypatch.setattr(stacks, "sample", lambda pid: next(before, None) or sample(pid))
+    assert running.where().frames[0].function == "outer"
+    monkeypatch.setattr(stack, "PATIENCE", 0)
+    monkeypatch.setattr(stacks, "sample", lambda pid: ([], "py-spy"))
+    assert running.where().frames == ()  # for ever, as with a value that loads for long
+    running.cancel()
+
+
+OURS = [SampledFrame("<string>", 1, "<module>"), SampledFrame("/any/scaler_notebook/engines/main.py", 1, "main")]
+RUNNER = SampledFrame("/any/scaler_notebook/task/runner.py", 1, "run")
+THEIRS = SampledFrame("/home/me/mine.py", 7, "__setstate__")
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ([*OURS, SampledFrame(os.__file__, 1, "getcwd")], []),
+        ([*OURS, SampledFrame("<frozen importlib._bootstrap>", 1, "_load"), THEIRS], [THEIRS]),
+        ([*OURS, THEIRS, SampledFrame(os.__file__, 1, "walk")], [THEIRS, SampledFrame(os.__file__, 1, "walk")]),
+        ([*OURS, RUNNER], []),
+        ([*OURS, RUNNER, SampledFrame("<frozen importlib._bootstrap>", 1, "_load"), THEIRS], [THEIRS]),
+        ([*OURS, RUNNER, SampledFrame(os.__file__, 1, "walk"), THEIRS], [SampledFrame(os.__file__, 1, "walk"), THEIRS]),
+    ],
+)
+def test_what_a_process_does_for_itself_is_no_code_of_the_task(
+    frames: list[SampledFrame], expected: list[SampledFrame]
+) -> None:
+    assert users_frames(frames) == expected
 
 
 def test_py_spy_is_preferred(path: Path, executor_of_one: NotebookExecutor) -> None:
