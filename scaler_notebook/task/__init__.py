@@ -1,1 +1,4 @@
-"""The code that runs around a task and within a task, the same on every engine."""
+"""The code that runs around a task and within a task, in the task's process, the same on every engine.
+
+Other processes import from here what both sides must agree on: docs/architecture.md has the list.
+"""

@@ -18,9 +18,9 @@ Fetch = Callable[[TaskInput], ScalerFuture[Any]]
 
 
 def local_call(future: ScalerFuture[Any], fetch: Fetch) -> Callable[[], Any]:
-    """Return what makes the call of a future here, with its arguments as they were at the submit, and gives its value.
+    """Return a function that makes a future's call in this process, with the arguments as they were at the submit.
 
-    It does not hold the future, which a traceback would keep alive.
+    The function returns the call's value. It does not hold the future, which a traceback would keep alive.
 
     Parameters
     ----------

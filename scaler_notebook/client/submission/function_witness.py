@@ -125,7 +125,7 @@ class Witness:
 
 
 def _is_as_noted(noted: "tuple[weakref.ref[FunctionType], tuple[str, ...]]", state: Numbers) -> bool:
-    """Whether a function lives, and is made of the same as it was. Equal ids are equal objects, if these live.
+    """Return whether a function still exists, and its parts are the objects that they were when it was noted.
 
     Parameters
     ----------

@@ -218,7 +218,7 @@ class Feed(ABC):
             let_front_end_choose(self.widget.comm)
 
     def answer(self, content: Content) -> None:
-        """Send what is none of the numbered messages: the answer to one view that has asked."""
+        """Send the answer to one view's request; answers have no place among the numbered messages."""
         if not self.closed:
             self.widget.send(sendable(content))
             let_front_end_choose(self.widget.comm)

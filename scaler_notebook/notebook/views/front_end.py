@@ -30,7 +30,7 @@ class FrontEnd:
 
     @cached_property
     def name(self) -> str:
-        """The name by which a page knows it: another text has another name."""
+        """The hash of script and style, by which a page recognises this front end."""
         return hashlib.sha256(f"{self.script}\0{self.style}".encode()).hexdigest()[:16]
 
     @cached_property

@@ -114,7 +114,7 @@ class LiveDisplay(ABC):
         publisher.mark(self)
 
     def is_due(self) -> bool:
-        """Return whether :meth:`publish_within` has asked for what is published now."""
+        """Return whether the moment has come that :meth:`publish_within` has set."""
         return self._due_at <= time.monotonic()
 
     def expect_front_end(self) -> None:
@@ -163,7 +163,7 @@ def cell_begins(info: Any) -> None:
 
 
 def cell_ends(result: Any) -> None:
-    """Have the views say how things stand before the cell is over, for the same reason."""
+    """Publish the displays that wait before the cell is over: nbclient and papermill keep what is sent until then."""
     publisher.flush(FLUSH_PATIENCE)  # boards take in what their tasks did, and only then have something to say
     for display in tuple(_waiting):
         display.publish_now()
@@ -171,7 +171,10 @@ def cell_ends(result: Any) -> None:
 
 
 def listen(shell: Any) -> None:
-    """Hear of cells, from the first view on. Did these fire more often than for cells, it would do no harm."""
+    """Register :func:`cell_begins` and :func:`cell_ends` with the events of a shell, once.
+
+    Events that come more often than cells do no harm.
+    """
     for event, callback in (("pre_run_cell", cell_begins), ("post_run_cell", cell_ends)):
         if callback not in shell.events.callbacks[event]:
             shell.events.register(event, callback)

@@ -66,7 +66,7 @@ class LeftoverDetector:
         self._before: tuple[set[int], object] = set(), None
 
     def accept(self, begins: bool) -> None:
-        """Accept what is started from a call with True until the next call with False: it may stay."""
+        """Begin (True) or end (False) a stretch whose new threads and processes :meth:`find` does not report."""
         if begins:
             self._before = set(sys._current_frames()), self._child_fingerprint()
             return

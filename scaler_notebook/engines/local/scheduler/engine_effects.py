@@ -98,12 +98,12 @@ class EngineEffects:
         self._pool.resize(count + self._extra)
 
     def add_processes(self, extra: int) -> None:
-        """Set how many processes there are beyond those."""
+        """Set the number of processes in addition to the standing ones."""
         self._extra = extra
         self._pool.resize(self._standing + extra)
 
     def surplus(self) -> int:
-        """Return how many processes are beyond the standing and extra ones, those aside that are being killed."""
+        """Return by how many the processes exceed standing and additional ones; those being killed do not count."""
         return self._pool.surplus
 
     def retain_payload(self, payload: Payload) -> Payload:

@@ -210,7 +210,7 @@ class TaskOutput:
         self._is_taken = not any(pipe.has_text for pipe in self._pipes.values())
 
     def _take(self, records: list[OutputRecord], over: bool) -> None:
-        """Put new displays and text on the screen, in order."""
+        """Move new displays and text from the records and pipes into the display buffer, in order."""
         for record in records:
             self._write(partial(OutputPipe.take_before, number=record.mark))
             if isinstance(record.kind, LogStream):
@@ -226,7 +226,7 @@ class TaskOutput:
         self._records.punch_before(self._records.read)
 
     def _write(self, take: Callable[[OutputPipe], str]) -> None:
-        """Put text of both streams on the screen, first that of the stream that Python code writes to.
+        """Move text of both streams into the display buffer, first that of the stream that Python code writes to.
 
         Parameters
         ----------

@@ -95,7 +95,11 @@ class Card(LiveDisplay):
         return self.cell_id is not None and self.cell_id == other.cell_id and self.cell != other.cell
 
     def publish(self) -> None:
-        """Replace it by its static form; on the publisher's thread."""
+        """Send the task's new displays, and the output of the cell again where that is due; on the publisher's thread.
+
+        The output has the widget while the task runs, and is static HTML once the task has ended or where no front
+        end shows widgets.
+        """
         displays = self._future.displays if self._future.displayed > self._passed_on else ()
         for display in displays[self._passed_on :]:
             self._passed_on += 1

@@ -19,7 +19,7 @@ BETWEEN = "between two of its own lines"  # as at its very beginning and end
 
 
 class Looks:
-    """Looks at a task once a second while it runs, and tells a card what there is to see.
+    """Samples CPU and memory of a running task once a second, and sends the figures to the task's card.
 
     Parameters
     ----------

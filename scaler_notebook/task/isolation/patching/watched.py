@@ -52,7 +52,7 @@ class WatchedAttributes:
             self._all = dict(attributes_of(self._owner))
 
     def accept(self, begins: bool) -> None:
-        """Accept what changes from a call with True until the next call with False: it stays."""
+        """Begin (True) or end (False) a stretch whose changes :meth:`restore` leaves as they are."""
         now = _values(self._owner, self._names), {} if self._all is None else dict(attributes_of(self._owner))
         if begins:
             self._at_import = now
@@ -114,7 +114,7 @@ class WatchedItems:
         self._at_import = self._before
 
     def accept(self, begins: bool) -> None:
-        """Accept what changes from a call with True until the next call with False: it stays."""
+        """Begin (True) or end (False) a stretch whose changes :meth:`restore` leaves as they are."""
         now = _contents(self._container)
         if begins:
             self._at_import = now
@@ -136,7 +136,7 @@ class WatchedModules:
         self._before = _standard_modules()
 
     def accept(self, begins: bool) -> None:
-        """Accept what is imported from a call with True until the next call with False: it stays."""
+        """Begin (True) or end (False) a stretch whose imports :meth:`restore` leaves as they are."""
         if not begins:
             self._before = {**_standard_modules(), **self._before}
 

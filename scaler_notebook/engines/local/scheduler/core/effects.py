@@ -144,10 +144,10 @@ class Effects(Protocol):
         """Set how many processes there are when no slot is lent. Those that are too many stay until they are killed."""
 
     def add_processes(self, extra: int) -> None:
-        """Set how many processes there are beyond those: one for each slot that is lent."""
+        """Set the number of processes in addition to the standing ones: one for each slot that is lent."""
 
     def surplus(self) -> int:
-        """Return how many processes are beyond the standing and extra ones, those aside that are being killed."""
+        """Return by how many the processes exceed standing and additional ones; those being killed do not count."""
 
     def retain_payload(self, payload: Payload) -> Payload:
         """Return a payload with the same content, independent of the process that has sent it.

@@ -45,7 +45,7 @@ class TaskStage(Enum):
 
 
 class TaskAction(Enum):
-    """An action of the scheduler about an event, with the stage that follows; without one the stage stays the same."""
+    """A reaction of the scheduler to an event, and the stage that follows; without one the stage stays the same."""
 
     to: tuple[TaskStage, ...]
 

@@ -111,7 +111,7 @@ class Dispatcher:
         self._transitions.handle(record, events.Dispatched(process))
 
     def _place(self, record: TaskRecord) -> bool:
-        """Start a queued task with the devices that it takes, if a process is there for it; return whether none is."""
+        """Start a queued task with the devices that it takes; return True if no process can take the task yet."""
         workers, devices = self._state.workers, self._state.devices
         placement = devices.place(record, lambda process: self._effects.suits(process, record.context))
         for process in placement.ending:

@@ -158,7 +158,10 @@ class Devices:
         return tuple(each for each in workers.idle if each != process and wanted & {*workers.devices.get(each, ())})
 
     def _one_to_replace(self) -> tuple[int, ...]:
-        """Return the idle process that is missed least, as another is to take its place; none while one is dying."""
+        """Return the idle process that a new one is to replace: the coldest without devices, or else the coldest.
+
+        There is none while some process is neither idle nor held by a task, for such a one is being replaced already.
+        """
         workers = self._workers
         if any(process not in workers.held and process not in workers.idle for process in workers):
             return ()  # its successor comes
