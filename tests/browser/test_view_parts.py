@@ -157,7 +157,7 @@ DRAW = """async ([source, count]) => {
 
 
 def test_a_time_line_of_more_lanes_than_can_be_named_says_what_they_are(page: Page) -> None:
-    source = joined(CARD.parent / "board" / "board_timeline.js")
+    source = joined(CARD.parent / "board" / "timeline" / "board_timeline.js")
     assert page.evaluate(DRAW, [source, 27]) == "drag to look closer"
     assert page.evaluate(DRAW, [source, 28]) == (
         "28 lanes: as many tasks as ran at a time; point at a bar to see its process · drag to look closer"

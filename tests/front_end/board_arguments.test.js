@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { argumentsOf, makeArguments } from "../../scaler_notebook/notebook/views/board/board_arguments.js";
+import { argumentsOf, makeArguments } from "../../scaler_notebook/notebook/views/board/task_table/board_arguments.js";
 import { rowsOf } from "./board_messages.js";
 
 function shownOf(calls) {

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { findStragglers, nameOf, summarizeCalls } from "../../scaler_notebook/notebook/views/board/board_calls.js";
-import { stragglerWords } from "../../scaler_notebook/notebook/views/board/board_straggler.js";
+import {
+  findStragglers, nameOf, summarizeCalls,
+} from "../../scaler_notebook/notebook/views/board/summaries/board_calls.js";
+import { stragglerWords } from "../../scaler_notebook/notebook/views/board/summaries/board_straggler.js";
 import { done, rowsOf } from "./board_messages.js";
 
 const NOW = 100_000;

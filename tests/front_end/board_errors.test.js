@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { errorKinds, onlyError } from "../../scaler_notebook/notebook/views/board/board_errors.js";
-import { arrange } from "../../scaler_notebook/notebook/views/board/board_order.js";
+import { arrange } from "../../scaler_notebook/notebook/views/board/store/board_order.js";
+import { errorKinds, onlyError } from "../../scaler_notebook/notebook/views/board/summaries/board_errors.js";
 import { rowsOf } from "./board_messages.js";
 
 const NAN = "ValueError: Input contains NaN";

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { BOX, curve, layOut } from "../../scaler_notebook/notebook/views/board/board_layout.js";
+import { BOX, curve, layOut } from "../../scaler_notebook/notebook/views/board/graph/board_layout.js";
 
 test("a task is to the right of those that it needs", () => {
   const { boxes, layers } = layOut(4, [[0, 1], [1, 3], [2, 3]], 700);

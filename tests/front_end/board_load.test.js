@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { loadOf, mostOf } from "../../scaler_notebook/notebook/views/board/board_load.js";
+import { loadOf, mostOf } from "../../scaler_notebook/notebook/views/board/timeline/board_load.js";
 import { rowsOf } from "./board_messages.js";
 
 const listed = ({ running, queued }) => ({ running: [...running], queued: [...queued] });

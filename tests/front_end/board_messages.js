@@ -1,6 +1,6 @@
 /* Rows as the kernel sends them, for tests. */
 
-import { KINDS, makeRows, takeRows } from "../../scaler_notebook/notebook/views/board/board_rows.js";
+import { KINDS, makeRows, takeRows } from "../../scaler_notebook/notebook/views/board/store/board_rows.js";
 
 /**
  * Rows of a board, each described by what matters.

@@ -5,8 +5,8 @@ import test from "node:test";
 
 import {
   aboveWhatFits, depthOf, makeNested, otherNumber, takeNested, withNested,
-} from "../../scaler_notebook/notebook/views/board/board_nested.js";
-import { arrange } from "../../scaler_notebook/notebook/views/board/board_order.js";
+} from "../../scaler_notebook/notebook/views/board/store/board_nested.js";
+import { arrange } from "../../scaler_notebook/notebook/views/board/store/board_order.js";
 import { columnsOf, rowsOf } from "./board_messages.js";
 
 const ALL = { text: "", kind: null, only: null, sort: null };

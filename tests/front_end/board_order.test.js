@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { arrange } from "../../scaler_notebook/notebook/views/board/board_order.js";
+import { arrange } from "../../scaler_notebook/notebook/views/board/store/board_order.js";
 import { rowsOf } from "./board_messages.js";
 
 const ALL = { text: "", kind: null, only: null, sort: null };

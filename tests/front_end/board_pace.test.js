@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { summarizeCalls } from "../../scaler_notebook/notebook/views/board/board_calls.js";
-import { timeLeft } from "../../scaler_notebook/notebook/views/board/board_pace.js";
-import { tally } from "../../scaler_notebook/notebook/views/board/board_rows.js";
+import { tally } from "../../scaler_notebook/notebook/views/board/store/board_rows.js";
+import { summarizeCalls } from "../../scaler_notebook/notebook/views/board/summaries/board_calls.js";
+import { timeLeft } from "../../scaler_notebook/notebook/views/board/summaries/board_pace.js";
 import { done, rowsOf } from "./board_messages.js";
 
 const NOW = 100_000;

@@ -6,26 +6,26 @@ import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration, roughly } from "../quantities.js";
 import { makeBell } from "./board_bell.js";
-import { summarizeCalls } from "./board_calls.js";
-import { makeErrors } from "./board_errors.js";
 import { buildFrame } from "./board_frame.js";
-import { makeFunctions } from "./board_functions.js";
-import { makeGraph } from "./board_graph.js";
-import { timeLeft } from "./board_pace.js";
 import { makePane } from "./board_pane.js";
+import { makeGraph } from "./graph/board_graph.js";
 import {
   CANCELLED, CANCELLING, FAILED, LOST, QUEUED, REFUSED, RUNNING, STORY, ended, retriable, tally, wordOf,
-} from "./board_rows.js";
-import { loseKernel, makeStore, takeMessage } from "./board_store.js";
-import { makeStraggler } from "./board_straggler.js";
-import { makeTable } from "./board_table.js";
-import { makeTimeline } from "./board_timeline.js";
+} from "./store/board_rows.js";
+import { loseKernel, makeStore, takeMessage } from "./store/board_store.js";
+import { summarizeCalls } from "./summaries/board_calls.js";
+import { makeErrors } from "./summaries/board_errors.js";
+import { makeFunctions } from "./summaries/board_functions.js";
+import { timeLeft } from "./summaries/board_pace.js";
+import { makeStraggler } from "./summaries/board_straggler.js";
+import { makeTable } from "./task_table/board_table.js";
+import { makeTimeline } from "./timeline/board_timeline.js";
 
 /**
  * @import {
  *   AskForRowsOutput, CancelRows, Channel, Left, OpenOrClose, OutputMessage, RetryRows, RowsMessage, Widget
  * } from "../messages.js"
- * @import { Look, Store, Tab } from "./board_store.js"
+ * @import { Look, Store, Tab } from "./store/board_store.js"
  */
 
 const LINGER_MS = 1000; // a view that is drawn again is not gone

@@ -2,9 +2,9 @@
 
 import { button, h, keepKeys, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
-import { KINDS, STORY } from "./board_rows.js";
+import { KINDS, STORY } from "./store/board_rows.js";
 
-/** @import { Tab } from "./board_store.js" */
+/** @import { Tab } from "./store/board_store.js" */
 
 /** @type {[name: Tab, title: string][]} */
 const TABS = [["graph", "Graph"], ["table", "Table"], ["functions", "By function"], ["timeline", "Time line"]];

@@ -2,11 +2,11 @@
 
 import { render } from "../card/card.js";
 import { h, setText } from "../dom.js";
-import { retriable, textOf, wordOf } from "./board_rows.js";
+import { retriable, textOf, wordOf } from "./store/board_rows.js";
 
 /**
  * @import { AskForRowsOutput, Channel, LostMessage, OutputMessage, RowMessage } from "../messages.js"
- * @import { Store } from "./board_store.js"
+ * @import { Store } from "./store/board_store.js"
  *
  * @typedef {object} PaneActions what its buttons do
  * @property {(numbers: number[], force: boolean) => void} cancel

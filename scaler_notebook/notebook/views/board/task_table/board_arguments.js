@@ -1,9 +1,9 @@
 /* What differs between the calls of a board: if all call one function, the arguments that are not the same in all. */
 
-import { nameOf } from "./board_calls.js";
+import { nameOf } from "../summaries/board_calls.js";
 
 /**
- * @import { Rows } from "./board_rows.js"
+ * @import { Rows } from "../store/board_rows.js"
  *
  * @typedef {Map<string, string>} Arguments by place or keyword, as the call shows them
  */

@@ -1,6 +1,6 @@
 /* The rows of a board, by column, and what is computed of all of them. */
 
-/** @import { Kind, Progress, RowsMessage } from "../messages.js" */
+/** @import { Kind, Progress, RowsMessage } from "../../messages.js" */
 
 /**
  * Rows by column; `call`, `processor` and `note` are numbers of strings, times are milliseconds since `epoch`.

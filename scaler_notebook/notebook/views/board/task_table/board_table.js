@@ -1,21 +1,21 @@
 /* The table of a board: only the rows that can be seen are in the document. */
 
-import { h, setAttributes, setRole, setText } from "../dom.js";
-import { drawIcon, makeIcon } from "../icons.js";
-import { amount, duration } from "../quantities.js";
-import { makeArguments } from "./board_arguments.js";
-import { makeFold, makeFolds } from "./board_folds.js";
-import { aboveWhatFits, otherNumber, withNested } from "./board_nested.js";
-import { arrange } from "./board_order.js";
+import { h, setAttributes, setRole, setText } from "../../dom.js";
+import { drawIcon, makeIcon } from "../../icons.js";
+import { amount, duration } from "../../quantities.js";
+import { aboveWhatFits, otherNumber, withNested } from "../store/board_nested.js";
+import { arrange } from "../store/board_order.js";
 import {
   CANCELLING, KINDS, REFUSED, RUNNING, ended, queuedFor, ranFor, retriable, shareOf, textOf, wordOf,
-} from "./board_rows.js";
+} from "../store/board_rows.js";
+import { makeArguments } from "./board_arguments.js";
+import { makeFold, makeFolds } from "./board_folds.js";
 
 /**
- * @import { Progress } from "../messages.js"
- * @import { SortColumn } from "./board_order.js"
- * @import { Rows } from "./board_rows.js"
- * @import { Store } from "./board_store.js"
+ * @import { Progress } from "../../messages.js"
+ * @import { SortColumn } from "../store/board_order.js"
+ * @import { Rows } from "../store/board_rows.js"
+ * @import { Store } from "../store/board_store.js"
  *
  * @typedef {object} TableActions what a person can do
  * @property {(number: number) => void} open

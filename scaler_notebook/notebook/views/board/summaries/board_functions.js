@@ -1,14 +1,14 @@
 /* The tasks of a board by function, or by name: how many, how they ended, and how long they took. */
 
-import { h, setText } from "../dom.js";
-import { amount, duration } from "../quantities.js";
+import { h, setText } from "../../dom.js";
+import { amount, duration } from "../../quantities.js";
+import { STORY, ended, wordOf } from "../store/board_rows.js";
 import { nameOf } from "./board_calls.js";
-import { STORY, ended, wordOf } from "./board_rows.js";
 
 /**
+ * @import { Only } from "../store/board_order.js"
+ * @import { Store } from "../store/board_store.js"
  * @import { CallSummary } from "./board_calls.js"
- * @import { Only } from "./board_order.js"
- * @import { Store } from "./board_store.js"
  *
  * @typedef {object} FunctionActions
  * @property {(only: Only) => void} show rows of one function alone

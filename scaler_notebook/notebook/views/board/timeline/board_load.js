@@ -1,10 +1,10 @@
 /* How many tasks of a board ran, and how many waited, over time: below a time line whose lanes are too many to read. */
 
-import { amount } from "../quantities.js";
-import { RUNNING, endOf } from "./board_rows.js";
+import { amount } from "../../quantities.js";
+import { RUNNING, endOf } from "../store/board_rows.js";
 
 /**
- * @import { Rows } from "./board_rows.js"
+ * @import { Rows } from "../store/board_rows.js"
  *
  * @typedef {object} Load means of equal stretches of time
  * @property {Float64Array} running

@@ -1,9 +1,9 @@
 /* The lanes of a time line: who ran where. */
 
-import { endOf, textOf } from "./board_rows.js";
+import { endOf, textOf } from "../store/board_rows.js";
 
 /**
- * @import { Rows } from "./board_rows.js"
+ * @import { Rows } from "../store/board_rows.js"
  *
  * @typedef {{name: string, from: number, until: number, tasks: number[]}} Process
  * @typedef {{processes: Process[], tasks: number[], until: number}} Lane

@@ -1,9 +1,9 @@
 /* The calls of a board by what is called: a function, or the name that a task was given. */
 
-import { CANCELLING, DONE, KINDS, RUNNING, gistOf, ranFor } from "./board_rows.js";
+import { CANCELLING, DONE, KINDS, RUNNING, gistOf, ranFor } from "../store/board_rows.js";
 
 /**
- * @import { Rows } from "./board_rows.js"
+ * @import { Rows } from "../store/board_rows.js"
  *
  * @typedef {object} CallSummary the tasks that call one function
  * @property {string} name

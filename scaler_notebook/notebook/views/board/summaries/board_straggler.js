@@ -1,13 +1,13 @@
 /* The straggler of a board: what still runs, and for much longer than its like did, is named. */
 
-import { h, setText } from "../dom.js";
-import { amount } from "../quantities.js";
+import { h, setText } from "../../dom.js";
+import { amount } from "../../quantities.js";
 import { findStragglers } from "./board_calls.js";
 
 /**
+ * @import { Only } from "../store/board_order.js"
+ * @import { Store } from "../store/board_store.js"
  * @import { CallSummary, Straggling } from "./board_calls.js"
- * @import { Only } from "./board_order.js"
- * @import { Store } from "./board_store.js"
  */
 
 const ID = "stragglers";

@@ -4,7 +4,7 @@ import { makeFilter } from "./board_order.js";
 import { makeRows, takeRows } from "./board_rows.js";
 
 /**
- * @import { NestedMessage } from "../messages.js"
+ * @import { NestedMessage } from "../../messages.js"
  * @import { Selection } from "./board_order.js"
  * @import { Rows } from "./board_rows.js"
  * @import { Look } from "./board_store.js"

@@ -4,7 +4,7 @@ import { forgetNested, makeNested, takeNested } from "./board_nested.js";
 import { loseRows, makeRows, takeRows } from "./board_rows.js";
 
 /**
- * @import { Answer, Detail, OutputMessage, RowsMessage } from "../messages.js"
+ * @import { Answer, Detail, OutputMessage, RowsMessage } from "../../messages.js"
  * @import { Selection } from "./board_order.js"
  *
  * @typedef {Selection & {open: number | null, tab: Tab, chosen: boolean, scrollTop: number,

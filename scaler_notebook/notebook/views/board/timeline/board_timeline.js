@@ -1,15 +1,15 @@
 /* The time line of a board: a lane for each process that runs at a time, a bar for each task. */
 
-import { h, setRole, setText } from "../dom.js";
-import { amount, duration, twoDigits } from "../quantities.js";
+import { h, setRole, setText } from "../../dom.js";
+import { amount, duration, twoDigits } from "../../quantities.js";
+import { KINDS, endOf, ended, ranFor, textOf, wordOf } from "../store/board_rows.js";
 import { makeLanes, startOf } from "./board_lanes.js";
 import { loadOf, mostOf, paintLoad } from "./board_load.js";
-import { KINDS, endOf, ended, ranFor, textOf, wordOf } from "./board_rows.js";
 
 /**
+ * @import { Store } from "../store/board_store.js"
  * @import { Lane } from "./board_lanes.js"
  * @import { Load } from "./board_load.js"
- * @import { Store } from "./board_store.js"
  *
  * @typedef {object} Geometry where the time from `from` to `to` is drawn
  * @property {number} laneHeight

@@ -1,10 +1,10 @@
 /* What a row of a table says of the tasks below it, and what folds them away. */
 
-import { h, setText } from "../dom.js";
-import { amount } from "../quantities.js";
-import { countBelow, depthOf, isUnfolded, otherNumber } from "./board_nested.js";
+import { h, setText } from "../../dom.js";
+import { amount } from "../../quantities.js";
+import { countBelow, depthOf, isUnfolded, otherNumber } from "../store/board_nested.js";
 
-/** @import { Store } from "./board_store.js" */
+/** @import { Store } from "../store/board_store.js" */
 
 const INDENT = 14; // pixels for each task above
 const PADDING = 6;

@@ -1,15 +1,15 @@
 /* The graph of a board: a box for each task, to the right of those whose values it needs. */
 
-import { SVG, h, setAttributes, setRole, setText } from "../dom.js";
-import { drawIcon, makeIcon } from "../icons.js";
-import { amount } from "../quantities.js";
+import { SVG, h, setAttributes, setRole, setText } from "../../dom.js";
+import { drawIcon, makeIcon } from "../../icons.js";
+import { amount } from "../../quantities.js";
+import { makeFilter } from "../store/board_order.js";
+import { KINDS, shareOf, textOf, wordOf } from "../store/board_rows.js";
 import { BOX, curve, layOut } from "./board_layout.js";
-import { makeFilter } from "./board_order.js";
-import { KINDS, shareOf, textOf, wordOf } from "./board_rows.js";
 
 /**
+ * @import { Store } from "../store/board_store.js"
  * @import { Edge, Place } from "./board_layout.js"
- * @import { Store } from "./board_store.js"
  */
 
 const MOST_BOXES = 1000;

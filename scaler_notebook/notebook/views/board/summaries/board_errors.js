@@ -1,13 +1,13 @@
 /* The errors of a board: what has failed, counted by what the errors say; a click shows one kind alone. */
 
-import { h, setRole, setText } from "../dom.js";
-import { amount } from "../quantities.js";
-import { FAILED, LOST, gistOf } from "./board_rows.js";
+import { h, setRole, setText } from "../../dom.js";
+import { amount } from "../../quantities.js";
+import { FAILED, LOST, gistOf } from "../store/board_rows.js";
 
 /**
- * @import { Only } from "./board_order.js"
- * @import { Rows } from "./board_rows.js"
- * @import { Store } from "./board_store.js"
+ * @import { Only } from "../store/board_order.js"
+ * @import { Rows } from "../store/board_rows.js"
+ * @import { Store } from "../store/board_store.js"
  *
  * @typedef {object} ErrorKind errors that say the same
  * @property {string} gist

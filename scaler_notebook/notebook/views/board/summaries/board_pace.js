@@ -1,11 +1,11 @@
 /* The time that a board's tasks still take, as far as what is known tells. */
 
+import { DONE, FAILED, QUEUED, RUNNING, ranFor, shareOf } from "../store/board_rows.js";
 import { nameOf } from "./board_calls.js";
-import { DONE, FAILED, QUEUED, RUNNING, ranFor, shareOf } from "./board_rows.js";
 
 /**
+ * @import { Rows, Tally } from "../store/board_rows.js"
  * @import { CallSummary } from "./board_calls.js"
- * @import { Rows, Tally } from "./board_rows.js"
  */
 
 const ENOUGH = 3; // that have ended, to say how long another takes
