@@ -1,8 +1,8 @@
 /* The board of many tasks: counts, a graph, a table or a time line, and the card of the task that is open. */
 
-import { coverPlaces } from "../cover.js";
 import { setText } from "../dom.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
+import { coverPlaces } from "../page/cover.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration, roughly } from "../quantities.js";
 import { makeBell } from "./board_bell.js";

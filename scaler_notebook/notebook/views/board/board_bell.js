@@ -1,7 +1,7 @@
 /* The bell of a board: whoever rings it is told of the end of all of its tasks, wherever they look. */
 
 import { button } from "../dom.js";
-import { permission, tell } from "../notify.js";
+import { permission, tell } from "../page/notify.js";
 
 /** @import { Channel } from "../messages.js" */
 

@@ -1,9 +1,9 @@
 /* The live card of one future. The badge shows what the kernel said last; a click alone never changes it. */
 
-import { withLink } from "../cells.js";
 import { button, copy, h, keepKeys, setAttributes, setText, showWhereItGoesOn } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
+import { withLink } from "../page/cells.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
 import { amount, duration } from "../quantities.js";
 import { fill, plainText, terminalLines } from "../terminal.js";

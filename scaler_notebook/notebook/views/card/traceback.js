@@ -1,7 +1,7 @@
 /* The traceback of a task that failed. */
 
-import { withLink } from "../cells.js";
 import { h } from "../dom.js";
+import { withLink } from "../page/cells.js";
 import { fill, terminalLines } from "../terminal.js";
 
 /**

@@ -1,6 +1,6 @@
 /* The module of a card's widget. */
 
-import { coverPlaces } from "../cover.js";
+import { coverPlaces } from "../page/cover.js";
 import { render } from "./card.js";
 
 /** @type {import("../messages.js").Widget} */

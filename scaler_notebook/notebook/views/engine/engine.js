@@ -1,9 +1,9 @@
 /* The live view of an executor: its engine's processes with their CPU and memory, its queue, and its groups. */
 
-import { revealCell } from "../cells.js";
-import { coverPlaces } from "../cover.js";
 import { SVG, button, h, keepKeys, setAttributes, setRole, setText } from "../dom.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
+import { revealCell } from "../page/cells.js";
+import { coverPlaces } from "../page/cover.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS } from "../patience.js";
 import { amount, duration } from "../quantities.js";
 

@@ -1,10 +1,10 @@
 /* Notices: the end of what a view shows is told where nobody looks at it, and a chip says what runs out of sight. */
 
-import { coverPlaces } from "../cover.js";
 import { button, h, keepKeys, setText } from "../dom.js";
 import { whenKernelEnds } from "../kernel_end.js";
-import { permission, tell } from "../notify.js";
-import { homeOf, revealElement, seesElement } from "../places.js";
+import { coverPlaces } from "../page/cover.js";
+import { permission, tell } from "../page/notify.js";
+import { homeOf, revealElement, seesElement } from "../page/places.js";
 import { amount } from "../quantities.js";
 
 /** @import { NoticesMessage, ViewContext, Widget } from "../messages.js" */

@@ -1,6 +1,6 @@
 /* The way from a view to a cell of its notebook: the one that was run as In[12], and a line of it. */
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 
 const PLACE = /In\[(\d+)\], line (\d+)/;
 const NOTEBOOK = ".jp-Notebook"; // of JupyterLab and Notebook 7

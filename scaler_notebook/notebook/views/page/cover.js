@@ -2,12 +2,12 @@
 
    The output of a cell is the static form alone: a notebook that is saved holds nothing that needs its kernel. */
 
-import { h } from "./dom.js";
-import { whenKernelEnds } from "./kernel_end.js";
+import { h } from "../dom.js";
+import { whenKernelEnds } from "../kernel_end.js";
 import { knownPlaces } from "./places.js";
 
 /**
- * @import { Channel, Traits } from "./messages.js"
+ * @import { Channel, Traits } from "../messages.js"
  *
  * @typedef {(el: HTMLElement, shown: () => void) => () => void} Draw draws a view that says when there is something to
  *   see; gives how to take it down
