@@ -14,8 +14,8 @@ import zmq
 from waits import SAFETY, until_running
 
 from scaler_notebook import Client, EngineStartError, LocalCluster, NotebookExecutor
-from scaler_notebook.engines.local.ipc import curve
-from scaler_notebook.engines.local.ipc.curve import connect
+from scaler_notebook.engines.local.ipc.tcp import curve
+from scaler_notebook.engines.local.ipc.tcp.curve import connect
 from scaler_notebook.engines.local.ipc.transport import VARIABLE, Keys
 from scaler_notebook.engines.local.scheduler.listeners.connection_limit import MOST
 from scaler_notebook.protocol import payloads

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaler_notebook.engines.local.ipc import frame_pieces
-from scaler_notebook.engines.local.ipc.frame_pieces import MARK, PIECE, join, split
+from scaler_notebook.engines.local.ipc.tcp import frame_pieces
+from scaler_notebook.engines.local.ipc.tcp.frame_pieces import MARK, PIECE, join, split
 from scaler_notebook.protocol.errors import ProtocolError
 
 LENGTHS = st.sampled_from([0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1])

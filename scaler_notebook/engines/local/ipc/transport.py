@@ -4,7 +4,7 @@ An engine "at a TCP port of this machine" has the port as a name and reserves th
 clients look the Unix socket up by that name (:mod:`scaler_notebook.engines.local.client.connection_file`), so no other
 user can connect.
 
-Where there are no Unix sockets, clients connect to the port, by ZeroMQ and with keys (:mod:`.curve`).
+Where there are no Unix sockets, clients connect to the port, by ZeroMQ and with keys (:mod:`.tcp.curve`).
 """
 
 import errno

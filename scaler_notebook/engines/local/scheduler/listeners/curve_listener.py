@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import zmq
 
-from scaler_notebook.engines.local.ipc.curve import bind
-from scaler_notebook.engines.local.ipc.frame_pieces import join
+from scaler_notebook.engines.local.ipc.tcp.curve import bind
+from scaler_notebook.engines.local.ipc.tcp.frame_pieces import join
+from scaler_notebook.engines.local.ipc.tcp.zmq_frames import receive_batches, send_batch
 from scaler_notebook.engines.local.ipc.transport import Keys
-from scaler_notebook.engines.local.ipc.zmq_frames import receive_batches, send_batch
 from scaler_notebook.protocol.messages import Buffer
 
 from .connection_limit import ConnectionLimit

@@ -10,8 +10,9 @@ import zmq
 import zmq.utils.z85
 from zmq.auth.thread import ThreadAuthenticator
 
+from scaler_notebook.engines.local.ipc.transport import Keys, port_error
+
 from .frame_pieces import PIECE
-from .transport import Keys, port_error
 
 HANDSHAKE_TIME = 5_000  # milliseconds in which a connection must have authenticated
 LARGEST_FRAME = PIECE + 1024  # bytes, with what encryption adds

@@ -1,0 +1,1 @@
+"""Messages over TCP, encrypted: where there are no Unix sockets."""
