@@ -39,9 +39,9 @@ from .client.task_state.observed_task import ObservedTask
 from .engines.testing import task_messages
 from .engines.testing.scripted import MemoryEngine
 from .engines.testing.threads import ThreadEngine
+from .protocol.encoding.wire import ENGINE_CODEC
 from .protocol.errors import EngineLostError
 from .protocol.messages import EngineMessage, LogStream, TaskCancel, TaskCancelConfirm, TaskCancelConfirmType, TaskLog
-from .protocol.wire import ENGINE_CODEC
 
 __all__ = ["DetachedFuture", "InMemoryExecutor", "MemoryEngine", "detached_future", "memory_executor"]
 

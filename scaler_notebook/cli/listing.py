@@ -12,7 +12,7 @@ from typing import Any
 from scaler_notebook.engines.local.client.attached import ProcessWatch
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo
 from scaler_notebook.engines.local.client.request import ask
-from scaler_notebook.protocol.json_forms import document
+from scaler_notebook.protocol.encoding.json_forms import document
 from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
 from scaler_notebook.wording import counted
 

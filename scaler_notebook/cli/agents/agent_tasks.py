@@ -9,8 +9,8 @@ from scaler_notebook.client.executor import NotebookExecutor
 from scaler_notebook.client.futures.completion import wait
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log.history import HistoryRecord, record_form
+from scaler_notebook.protocol.encoding.json_forms import failure_form, shortened
 from scaler_notebook.protocol.errors import EngineStartError
-from scaler_notebook.protocol.json_forms import failure_form, shortened
 from scaler_notebook.task.calls.by_name import call_by_name
 from scaler_notebook.task.calls.notebook_cells import run_cells, show_source
 

@@ -21,7 +21,7 @@ from mcp.types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import Field
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.protocol.json_forms import document
+from scaler_notebook.protocol.encoding.json_forms import document
 
 from .agent_tasks import AgentTasks, Form
 from .mistakes import AgentMistake

@@ -11,6 +11,7 @@ from typing import Any
 
 from scaler_notebook.engines.base import Deliver, Lost
 from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.protocol.errors import EngineLostError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
@@ -27,7 +28,6 @@ from scaler_notebook.protocol.messages import (
     TaskLog,
     TaskProgress,
 )
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 from .agent_steps import AgentSteps
 from .sent_messages import SentMessages

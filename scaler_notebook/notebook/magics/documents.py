@@ -7,7 +7,7 @@ from scaler_notebook.client.executor import NotebookExecutor
 from scaler_notebook.client.futures.completion import wait
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log.history import HistoryRecord, record_form
-from scaler_notebook.protocol import json_forms
+from scaler_notebook.protocol.encoding import json_forms
 from scaler_notebook.protocol.messages import EngineStatus
 
 

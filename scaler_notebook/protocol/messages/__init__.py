@@ -7,8 +7,8 @@ Engine → client: ``EngineHello``, ``EngineStatus``, ``EngineTasks``, ``ObjectC
 ``TaskStarted``, ``TaskAttemptFailed``, ``TaskCancelConfirm``, ``TaskResult``, ``TaskLog``, ``TaskProgress``,
 ``TaskDisplay``, ``TaskPreview``, ``TaskItem``, ``TaskNested``.
 
-A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.wire`): the annotations here are
-the wire's specification.
+A field's type is checked when a message arrives (:mod:`scaler_notebook.protocol.encoding.wire`): the annotations here
+are the wire's specification.
 """
 
 from .client_messages import BuffersReceived as BuffersReceived

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from scaler_notebook.protocol.json_forms import value_form
+from scaler_notebook.protocol.encoding.json_forms import value_form
 from scaler_notebook.suggestions import did_you_mean
 
 from .coroutines import completed

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from scaler_notebook.protocol.json_forms import value_form
+from scaler_notebook.protocol.encoding.json_forms import value_form
 
 from .by_name import project_as_it_is
 from .cell import VALUE, compile_cell, is_quiet

@@ -19,8 +19,8 @@ from scaler_notebook.engines.local.ipc.tcp.curve import connect
 from scaler_notebook.engines.local.ipc.transport import VARIABLE, Keys
 from scaler_notebook.engines.local.scheduler.listeners.connection_limit import MOST
 from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC
 from scaler_notebook.protocol.messages import Task
-from scaler_notebook.protocol.wire import CLIENT_CODEC
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ from scaler_notebook.engines.local.ipc.runtime_directory import process_namespac
 from scaler_notebook.engines.local.ipc.transport import VARIABLE
 from scaler_notebook.engines.testing import task_messages
 from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC
 from scaler_notebook.protocol.messages import (
     Buffer,
     BuffersReceived,
@@ -60,7 +61,6 @@ from scaler_notebook.protocol.messages import (
     TaskResultType,
     TaskWaits,
 )
-from scaler_notebook.protocol.wire import CLIENT_CODEC
 from scaler_notebook.task.task_end import TaskEnd
 from scaler_notebook.testing import memory_executor
 

@@ -26,6 +26,7 @@ from scaler_notebook.engines.local.client.scheduler_connection import SchedulerC
 from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.engines.local.scheduler.listeners.unix_listener import UnixListener
 from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.protocol.messages import (
     BuffersReceived,
     ClientContext,
@@ -66,7 +67,6 @@ from scaler_notebook.protocol.messages import (
     TaskStarted,
     TaskWaits,
 )
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 CHUNK = 250  # messages between two looks at whether everything still goes
 

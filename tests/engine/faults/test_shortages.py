@@ -26,8 +26,8 @@ from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.engines.local.client import result_mapper
 from scaler_notebook.engines.local.ipc.framing import Assembler
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
+from scaler_notebook.protocol.encoding.wire import ENGINE_CODEC
 from scaler_notebook.protocol.messages import ObjectCreated, Payload, SegmentRef, TaskResult
-from scaler_notebook.protocol.wire import ENGINE_CODEC
 from scaler_notebook.testing import memory_executor
 
 

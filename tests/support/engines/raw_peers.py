@@ -15,6 +15,7 @@ from scaler_notebook.engines.local.client.channels.channel import open_channel
 from scaler_notebook.engines.local.client.launching.launcher import SchedulerProcess
 from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.protocol import payloads
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.protocol.messages import (
     Buffer,
     ClientMessage,
@@ -24,7 +25,6 @@ from scaler_notebook.protocol.messages import (
     TaskCancelConfirm,
     TaskCancelConfirmType,
 )
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 
 def scheduler_of(executor: NotebookExecutor) -> SchedulerProcess:

@@ -11,9 +11,9 @@ from contract_rules import SEEN, Job, forged, harmless
 
 from scaler_notebook.client.agent.future_manager import FutureManager
 from scaler_notebook.client.agent.outgoing_queue import OutgoingQueue
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage, ObjectCreate, Payload, Task, TaskOptions
 from scaler_notebook.protocol.payload_cache import Sender, shortened
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 T = TypeVar("T")
 

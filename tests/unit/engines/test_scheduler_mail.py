@@ -24,6 +24,7 @@ from scaler_notebook.engines.local.scheduler.core.core import Core
 from scaler_notebook.engines.local.scheduler.core.state.pausable_queue import PausableQueue
 from scaler_notebook.engines.local.scheduler.outgoing_messages import BRIEF, PATIENCE, OutgoingMessages
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.protocol.messages import (
     BuffersReceived,
     ClientPause,
@@ -47,7 +48,6 @@ from scaler_notebook.protocol.messages import (
     TaskStarted,
 )
 from scaler_notebook.protocol.payload_cache import SMALLEST, Receiver, Sender, completed, shortened
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 # ---------------------------------------------------------------------- payloads that were sent before
 

@@ -22,6 +22,7 @@ from scaler_notebook.engines.local.client.scheduler_connection import SchedulerC
 from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.engines.local.scheduler.listeners import unix_listener
 from scaler_notebook.engines.local.scheduler.listeners.unix_listener import UnixListener
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.protocol.messages import (
     Buffer,
     ClientMessage,
@@ -31,7 +32,6 @@ from scaler_notebook.protocol.messages import (
     LogStream,
     TaskLog,
 )
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 
 class Chatterbox:

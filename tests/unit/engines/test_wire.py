@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaler_notebook.engines.local.ipc.messages import WORKER_CODEC, Input, WorkerMessage
-from scaler_notebook.protocol import wire
+from scaler_notebook.protocol.encoding import wire
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC, Codec
+from scaler_notebook.protocol.encoding.wire_forms import INLINE_PICKLE
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import (
@@ -33,8 +35,6 @@ from scaler_notebook.protocol.messages import (
     TaskStarted,
 )
 from scaler_notebook.protocol.twins import maker, twin
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC, Codec
-from scaler_notebook.protocol.wire_forms import INLINE_PICKLE
 
 CODECS: dict[str, tuple[Codec[Any], tuple[type, ...]]] = {
     "client": (CLIENT_CODEC, get_args(ClientMessage)),

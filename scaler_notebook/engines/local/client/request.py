@@ -4,9 +4,9 @@ import contextlib
 import time
 from typing import TypeVar
 
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import ClientMessage, EngineMessage
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 from .channels.channel import open_channel
 from .connection_file import ConnectionInfo

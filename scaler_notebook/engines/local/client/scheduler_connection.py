@@ -12,6 +12,7 @@ from scaler_notebook.engines.base import Deliver, Lost
 from scaler_notebook.engines.local.ipc.fd_limits import FreeDescriptors
 from scaler_notebook.engines.local.ipc.memory.shared_memory import map_segments
 from scaler_notebook.engines.local.ipc.transport import Keys
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.protocol.errors import EngineLostError, EngineStartError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
@@ -26,7 +27,6 @@ from scaler_notebook.protocol.messages import (
     TaskResult,
 )
 from scaler_notebook.protocol.payload_cache import Sender, shortened
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 from .channels.channel import Channel, open_channel
 from .object_transfers import ObjectTransfers

@@ -7,9 +7,9 @@ in that context.
 from dataclasses import field
 from typing import TypeAlias
 
+from scaler_notebook.protocol.encoding.wire import Codec
 from scaler_notebook.protocol.frozen import frozen
 from scaler_notebook.protocol.messages import ClientContext, Payload, ResultSummary, TaskFigures
-from scaler_notebook.protocol.wire import Codec
 from scaler_notebook.task.task_end import TaskEnd
 
 

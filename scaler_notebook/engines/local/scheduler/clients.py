@@ -13,6 +13,7 @@ from scaler_notebook.engines.local.ipc.memory.shared_memory import close_segment
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys
 from scaler_notebook.protocol import capabilities, devices
+from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
 from scaler_notebook.protocol.errors import CapabilityError, ProtocolError
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.messages import (
@@ -44,7 +45,6 @@ from scaler_notebook.protocol.messages import (
     TaskWaits,
 )
 from scaler_notebook.protocol.payload_cache import Receiver, completed
-from scaler_notebook.protocol.wire import CLIENT_CODEC, ENGINE_CODEC
 
 from .client_processes import ClientProcesses
 from .core.core import Core

@@ -24,7 +24,7 @@ class Shipped(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     Parameters
     ----------
     sources
-        The compressed sources by path within the package, e.g. ``protocol/wire.py``.
+        The compressed sources by path within the package, e.g. ``protocol/encoding/wire.py``.
     digest
         A hash of all sources.
     """

@@ -16,12 +16,11 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, get_args, get_origin, get_type_hints
 
+from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.frozen import frozen
+from scaler_notebook.protocol.messages import Buffer, Payload, SegmentRef
+from scaler_notebook.protocol.twins import twin
 from scaler_notebook.wording import with_article
-
-from .errors import ProtocolError
-from .frozen import frozen
-from .messages import Buffer, Payload, SegmentRef
-from .twins import twin
 
 INLINE_PICKLE = 16 * 1024  # bytes; a larger pickle gets a frame of its own, which saves a copy into the header
 MAX_FRAMES = 1_000_000  # of one payload

@@ -12,9 +12,10 @@ from typing import Any, Generic, TypeVar
 
 import msgpack
 
-from . import messages
-from .errors import ProtocolError
-from .messages import Buffer
+from scaler_notebook.protocol import messages
+from scaler_notebook.protocol.errors import ProtocolError
+from scaler_notebook.protocol.messages import Buffer
+
 from .wire_forms import Decoder, Encoder, record_form, shown
 
 MAX_HEADER = 256 * 1024 * 1024  # bytes

@@ -1,0 +1,1 @@
+"""How what is said becomes bytes, for the other process, and JSON, for programs."""
