@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[3]
+TOP = Path(__file__).parents[4]
 ADAPTER = TOP / "tests" / "support" / "tasks" / "cpython_adapter.py"
 TIMEOUT = 240  # seconds for one group; they take up to 25 on an idle machine
 

@@ -13,7 +13,7 @@ from scaler_notebook.notebook.views.modules import joined
 
 pytestmark = pytest.mark.browser
 
-CASES = json.loads((Path(__file__).parents[1] / "support" / "notebooks" / "terminal_colours.json").read_text("utf-8"))
+CASES = json.loads((Path(__file__).parents[2] / "support" / "notebooks" / "terminal_colours.json").read_text("utf-8"))
 DRAW = """async ([source, texts]) => {
     const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
     const { fill, plainText, terminalLines } = await import(url);
