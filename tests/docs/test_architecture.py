@@ -1,6 +1,7 @@
-"""docs/architecture.md says where every module of the package is, and names none that does not exist."""
+"""docs/architecture.md says where every module of the package is, and no folder holds more than a dozen of them."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,12 @@ def test_what_stands_there_as_a_path_exists() -> None:
     for path in re.findall(r"`((?:[a-z_]+/)+[a-z_]*)`", PAGE) + re.findall(r'\["([a-z_/]+/)"\]', PAGE):
         places = [PACKAGE / path, PACKAGE / f"{path}.py", ROOT / path, ROOT / f"{path}.py"]
         assert any(place.exists() for place in places), path
+
+
+@pytest.mark.parametrize("tree", ["scaler_notebook", "tests", "benchmarks"])
+def test_no_folder_holds_more_than_a_dozen_modules_of_one_language(tree: str) -> None:
+    modules = (
+        file for suffix in ("py", "js") for file in (ROOT / tree).rglob(f"*.{suffix}") if file.stem != "__init__"
+    )
+    counts = Counter((str(file.parent.relative_to(ROOT)), file.suffix) for file in modules)
+    assert {folder: count for folder, count in counts.items() if count > 12} == {}
