@@ -1,4 +1,4 @@
-"""The JSON objects that ``--json`` prints for a program to read, in the forms of :mod:`.json_forms`."""
+"""The JSON objects that ``--json`` prints for a program to read, in forms of :mod:`~.protocol.encoding.json_forms`."""
 
 from collections.abc import Iterable
 from typing import Any
