@@ -57,6 +57,21 @@ export function setText(node, text) {
 }
 
 /**
+ * Have an element contain these and nothing else. What stays keeps the keyboard's focus, and what somebody presses.
+ *
+ * @param {Element} node
+ * @param {Element[]} children
+ */
+export function setChildren(node, children) {
+  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+  const wanted = new Set(children);
+  for (const child of [...node.children]) if (!wanted.has(child)) child.remove();
+  for (const [i, child] of children.entries())
+    if (node.children[i] !== child) node.insertBefore(child, node.children[i] ?? null);
+  if (focused !== document.activeElement && node.contains(focused)) focused?.focus({ preventScroll: true });
+}
+
+/**
  * Have an element fade out at its lower edge where there is more of it, and be reached by the keyboard then.
  *
  * @param {HTMLElement} node

@@ -1,6 +1,7 @@
 /* The board of many tasks: counts, a graph, a table or a time line, and the card of the task that is open. */
 
 import { setText } from "../dom.js";
+import { watchHold } from "../hold.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { coverPlaces } from "../page/cover.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
@@ -74,9 +75,11 @@ function renderBoard(store, model, el, shown = () => {}) {
     stale = true;
     frame ||= requestAnimationFrame(() => {
       frame = 0;
-      if (stale) paint();
+      if (stale && !hold.isHeld()) paint();
     });
   }
+
+  const hold = watchHold(ui.root, () => stale && schedule());
 
   /** Everything that a message can change. */
   function paint() {
@@ -312,8 +315,9 @@ function renderBoard(store, model, el, shown = () => {}) {
   for (const { name, node } of ui.tabs) node.onclick = () => showTab(name);
 
   ui.root.onkeydown = (event) => {
-    if (event.key === "Escape" && look.open !== null) close();
-    else if (event.key === "Escape" && event.target === ui.search) filter({ text: (ui.search.value = "") });
+    if (event.key !== "Escape" || event.isComposing) return; // what is being composed is given up by this key
+    if (look.open !== null) close();
+    else if (event.target === ui.search) filter({ text: (ui.search.value = "") });
   };
 
   // ------------------------------------------------------------------ life
@@ -323,7 +327,7 @@ function renderBoard(store, model, el, shown = () => {}) {
   }
 
   const timer = setInterval(() => {
-    if (!sums.unfinished && !store.asked && !store.undo) return;
+    if (hold.isHeld() || (!sums.unfinished && !store.asked && !store.undo)) return;
     if (store.undo && Date.now() > store.undo.until) {
       store.undo = null;
       tellAll();
@@ -384,6 +388,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     clearTimeout(later);
     cancelAnimationFrame(frame);
     resized.disconnect();
+    hold.end();
     pane.end();
     store.views.delete(schedule);
     ui.root.remove();

@@ -1,6 +1,7 @@
 /* The live card of one future. The badge shows what the kernel said last; a click alone never changes it. */
 
 import { button, copy, h, keepKeys, setAttributes, setText, showWhereItGoesOn } from "../dom.js";
+import { hearWhenFree } from "../hold.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { withLink } from "../page/cells.js";
@@ -266,16 +267,21 @@ function paintEarlierRun(ui, { running, refused }) {
  * @param {Parts} ui
  * @param {Row} row
  */
-function paintEnd(ui, row) {
+function paintError(ui, row) {
   ui.error.hidden = row.error === null;
   ui.trace.hidden = row.traceback === null;
   ui.errorLine.hidden = !ui.trace.hidden;
   fill(ui.trace.hidden ? ui.errorLine : ui.traceTitle, terminalLines(row.error ?? ""));
   paintTraceback(ui.traceText, row, ui.root);
   ui.origin.replaceChildren(...withLink(row.origin ?? "", ui.root));
-  ui.result.hidden = row.result === null && row.rich === null && row.about === null;
+}
+
+/**
+ * @param {Parts} ui
+ * @param {Row} row
+ */
+function paintResult(ui, row) {
   const box = ui.resultText;
-  setText(ui.about, row.about ?? "");
   box.hidden = row.rich !== null || row.result === null;
   ui.resultRich.hidden = row.rich === null;
   ui.resultRich.innerHTML = row.rich ?? ""; // what the value itself declares as its display
@@ -342,7 +348,10 @@ export function render({ model, el }, onFirst = () => {}) {
     const changed = (/** @type {(keyof Row)[]} */ ...keys) => keys.some((key) => next[key] !== before?.[key]);
     log.paint(next, keepsOutput);
     nested.paint(next);
-    if (changed("error", "traceback", "result", "rich", "about")) paintEnd(ui, next);
+    if (changed("error", "traceback", "origin")) paintError(ui, next);
+    if (changed("result", "rich")) paintResult(ui, next);
+    ui.result.hidden = next.result === null && next.rich === null && next.about === null;
+    setText(ui.about, next.about ?? "");
     paintCopy(ui, next, log.text);
     paint();
     const refusal = !ui.kill.hidden && changed("refused");
@@ -389,7 +398,10 @@ export function render({ model, el }, onFirst = () => {}) {
     paint();
   }
 
+  const messages = hearWhenFree(ui.root, onMessage);
+
   function onKernelEnd() {
+    messages.takeAll();
     lost = true;
     clearInterval(timer);
     if (row) log.paint(row, false);
@@ -411,7 +423,7 @@ export function render({ model, el }, onFirst = () => {}) {
   ui.stopEarlier.onclick = () =>
     model.send({ type: "cancel_earlier", force: ui.stopEarlier.dataset.force === "true" });
   ui.kill.onclick = () => ask(ui.kill, { type: "cancel", force: true });
-  model.on("msg:custom", onMessage);
+  model.on("msg:custom", messages.hear);
   el.append(ui.root);
   model.send({ type: "ready", view });
   // The first may have gone to a busy main thread, before the front end had made its subshell.
@@ -422,7 +434,8 @@ export function render({ model, el }, onFirst = () => {}) {
     clearTimeout(again);
     log.end();
     stopListening();
-    model.off("msg:custom", onMessage);
+    messages.end();
+    model.off("msg:custom", messages.hear);
     if (!lost) model.send({ type: "left", view });
     ui.root.remove();
   };

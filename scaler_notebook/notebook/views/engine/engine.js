@@ -1,6 +1,7 @@
 /* The live view of an executor: its engine's processes with their CPU and memory, its queue, and its groups. */
 
-import { SVG, button, h, keepKeys, setAttributes, setRole, setText } from "../dom.js";
+import { SVG, button, h, keepKeys, setAttributes, setChildren, setRole, setText } from "../dom.js";
+import { hearWhenFree } from "../hold.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { revealCell } from "../page/cells.js";
 import { coverPlaces } from "../page/cover.js";
@@ -81,23 +82,32 @@ function build() {
 }
 
 /** @param {EngineGroup} group */
-function makeGroup({ name, cell, counts }) {
-  const kinds = SHOWN.filter((kind) => counts[kind]);
-  const words = kinds.map((kind) => `${amount(counts[kind] ?? 0)} ${kind}`).join(" · ");
-  const bar = h("span", "scaler-bar", ...kinds.map((kind) => {
-    const part = h("span");
-    part.dataset.kind = kind;
-    part.style.flexGrow = String(counts[kind]);
-    return part;
-  }));
-  const row = h("div", "scaler-group", h("span", "scaler-name", name), bar, h("span", "scaler-counts", words));
+function makeGroup({ name, cell }) {
+  const [bar, counts] = [h("span", "scaler-bar"), h("span", "scaler-counts")];
+  const row = h("div", "scaler-group", h("span", "scaler-name", name), bar, counts);
   if (cell !== null) {
     const link = button("scaler-cell", "Show the cell that has submitted it");
     link.textContent = `In [${cell}]`;
     link.onclick = () => revealCell(link, cell);
     row.append(link);
   }
-  return row;
+  return { row, bar, counts };
+}
+
+/**
+ * @param {ReturnType<typeof makeGroup>} parts
+ * @param {EngineGroup} group
+ */
+function paintGroup(parts, { counts }) {
+  const kinds = SHOWN.filter((kind) => counts[kind]);
+  const words = kinds.map((kind) => `${amount(counts[kind] ?? 0)} ${kind}`).join(" · ");
+  setText(parts.counts, words);
+  parts.bar.replaceChildren(...kinds.map((kind) => {
+    const part = h("span");
+    part.dataset.kind = kind;
+    part.style.flexGrow = String(counts[kind]);
+    return part;
+  }));
 }
 
 /**
@@ -111,7 +121,9 @@ function render({ model, el }, onFirst = () => {}) {
   const view = Math.random().toString(36).slice(2);
   /** @type {Map<number, Parts>} */
   const workers = new Map();
-  let [seq, shownGroups, sureUntil, asked, lost] = [-Infinity, "", 0, 0, false];
+  /** @type {Map<string, ReturnType<typeof makeGroup>>} */
+  let groups = new Map();
+  let [seq, sureUntil, asked, lost] = [-Infinity, 0, 0, false];
   /** @type {EngineMessage | null} */
   let shown = null;
 
@@ -146,9 +158,24 @@ function render({ model, el }, onFirst = () => {}) {
     return parts.row;
   }
 
+  /** @param {EngineGroup[]} all */
+  function paintGroups(all) {
+    /** @type {typeof groups} */
+    const painted = new Map();
+    for (const group of [...all].reverse()) {
+      const alike = [...painted.keys()].filter((key) => key.startsWith(`${group.cell} ${group.name} `)).length;
+      const key = `${group.cell} ${group.name} ${alike}`;
+      const parts = groups.get(key) ?? makeGroup(group);
+      painted.set(key, parts);
+      paintGroup(parts, group);
+    }
+    groups = painted;
+    setChildren(ui.groups, [...painted.values()].reverse().map(({ row }) => row));
+  }
+
   /** @param {EngineMessage} message */
   function paint(message) {
-    const { state, slots, queued, groups } = message;
+    const { state, slots, queued } = message;
     const running = message.workers.filter((worker) => worker.task).length;
     const runs = state === "running" || state === "paused";
     ui.root.dataset.state = state === "running" && !running ? "idle" : state;
@@ -165,12 +192,9 @@ function render({ model, el }, onFirst = () => {}) {
     ui.title.title = message.address;
     const rows = message.workers.map((worker) => paintWorker(worker, message.now, Boolean(message.whole)));
     for (const [pid, { row }] of workers) if (!rows.includes(row)) workers.delete(pid);
-    if (rows.some((row, i) => ui.body.children[i] !== row) || ui.body.children.length !== rows.length)
-      ui.body.replaceChildren(...rows);
+    setChildren(ui.body, rows);
     ui.table.hidden = !rows.length;
-    const described = JSON.stringify(groups);
-    if (described !== shownGroups) ui.groups.replaceChildren(...groups.map(makeGroup));
-    shownGroups = described;
+    paintGroups(message.groups);
     if (message.answer) [asked, ui.said.textContent] = [0, message.answer];
     else if (!asked && seq === -Infinity) setText(ui.said, "");
     paintButtons();
@@ -219,14 +243,16 @@ function render({ model, el }, onFirst = () => {}) {
     setTimeout(paintButtons, SURE_MS);
     return paintButtons();
   };
+  const messages = hearWhenFree(ui.root, onMessage);
   const stopListening = whenKernelEnds(model, () => {
+    messages.takeAll();
     lost = true;
     ui.root.dataset.state = "lost";
     setText(ui.badge, "lost");
     setText(ui.said, KERNEL_ENDED);
     paintButtons();
   });
-  model.on("msg:custom", onMessage);
+  model.on("msg:custom", messages.hear);
   el.append(ui.root);
   model.send({ type: "ready", view });
   // The first may have gone to a busy main thread, before the front end had made its subshell.
@@ -234,7 +260,8 @@ function render({ model, el }, onFirst = () => {}) {
   return () => {
     clearTimeout(again);
     stopListening();
-    model.off("msg:custom", onMessage);
+    messages.end();
+    model.off("msg:custom", messages.hear);
     if (!lost) model.send({ type: "left", view });
     ui.root.remove();
   };

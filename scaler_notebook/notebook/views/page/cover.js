@@ -4,6 +4,7 @@
 
 import { h } from "../dom.js";
 import { whenKernelEnds } from "../kernel_end.js";
+import { watchGestures } from "./gestures.js";
 import { knownPlaces } from "./places.js";
 
 /**
@@ -17,7 +18,6 @@ import { knownPlaces } from "./places.js";
 
 const PLACE = "scaler-place"; // as in live_display.py
 const CELL = ".jp-Cell"; // JupyterLab takes a cell out of the document while it is scrolled out of sight
-const WATCHED = ["focusin", "focusout", "pointerdown", "scroll"];
 const LINGER_MS = 1000; // until a view whose place has gone is taken down
 
 /** @type {Map<string, Cover>} by the name of the place */
@@ -99,7 +99,7 @@ function makeCover(draw) {
 
 /**
  * A live view that takes the place of a static form once it has something to show, and gives the place back. It moves
- * to another place as it is: what is unfolded, scrolled or focused there stays so, and what is pressed is clicked.
+ * to another place as it is: what is unfolded there stays so, and what somebody is about there goes on.
  *
  * @param {Element} first
  * @param {Draw} draw
@@ -107,42 +107,7 @@ function makeCover(draw) {
 function makeView(first, draw) {
   const el = h("div", "scaler-cover");
   let [home, below, seen, leaving] = [first, [...first.childNodes], false, 0];
-  /** @type {HTMLElement | null} */
-  let focused = null;
-  /** @type {Map<Element, number>} */
-  const scrolled = new Map();
-  /** @type {Element | null} */
-  let pressed = null;
-  let torn = false; // did the view move since?
-
-  /**
-   * Click what was pressed before the view moved and is let go now: browsers do not, as the element had left the page.
-   *
-   * @param {PointerEvent} event
-   */
-  function letGo(event) {
-    const [at, meant] = [event.target, pressed];
-    pressed = null;
-    if (!torn || !meant || !(at instanceof Node) || !meant.contains(at) || meant.closest(":disabled")) return;
-    meant.dispatchEvent(new MouseEvent("click", event));
-  }
-
-  /** @param {Event} event */
-  function look({ type, target }) {
-    if (type === "pointerdown" && target instanceof Element) {
-      [pressed, torn] = [target, false];
-      document.addEventListener("pointerup", letGo, { capture: true, once: true });
-    } else if (type === "focusin") focused = /** @type {HTMLElement} */ (target);
-    else if (type === "scroll" && target instanceof Element) scrolled.set(target, target.scrollTop);
-    else if (type === "focusout")
-      // What is taken out of the document loses the focus just before.
-      queueMicrotask(() => {
-        if (el.isConnected && !el.contains(document.activeElement)) focused = null;
-      });
-  }
-
-  for (const type of WATCHED) el.addEventListener(type, look, true);
-
+  const gestures = watchGestures(el);
   const undraw = draw(el, () => {
     if (!seen) home.replaceChildren(el);
     seen = true;
@@ -159,12 +124,7 @@ function makeView(first, draw) {
       below = [...home.childNodes];
       if (!seen) return;
       home.replaceChildren(el);
-      torn = true;
-      for (const [node, top] of scrolled) {
-        if (el.contains(node)) node.scrollTop = top;
-        else scrolled.delete(node);
-      }
-      if (document.activeElement === document.body) focused?.focus({ preventScroll: true });
+      gestures.resume();
     },
     /** @param {() => void} leave */
     leaveSoon(leave) {
@@ -176,8 +136,7 @@ function makeView(first, draw) {
     end() {
       clearTimeout(leaving);
       undraw();
-      document.removeEventListener("pointerup", letGo, true);
-      for (const type of WATCHED) el.removeEventListener(type, look, true);
+      gestures.end();
       if (seen) home.replaceChildren(...below);
     },
   };

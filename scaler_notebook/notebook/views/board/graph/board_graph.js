@@ -34,6 +34,7 @@ export function makeGraph(store, act) {
   let [room, current] = [0, 0];
 
   function build() {
+    const focused = plane.contains(document.activeElement);
     [drawn, room] = [rows.edges, node.clientWidth];
     boxes = [];
     const count = Math.max(0, ...drawn.flat()) + 1;
@@ -50,6 +51,7 @@ export function makeGraph(store, act) {
     boxes = places.map((place, number) => makeBox(place, number, wide));
     current = Math.min(current, count - 1);
     plane.replaceChildren(lines, ...boxes.map((box) => box.button));
+    if (focused) boxes[current].button.focus({ preventScroll: true });
   }
 
   /** @param {string} d */

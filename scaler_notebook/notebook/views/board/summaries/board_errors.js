@@ -1,6 +1,6 @@
 /* The errors of a board: what has failed, counted by what the errors say; a click shows one kind alone. */
 
-import { h, setRole, setText } from "../../dom.js";
+import { h, setChildren, setRole, setText } from "../../dom.js";
 import { amount } from "../../quantities.js";
 import { FAILED, LOST, gistOf } from "../store/board_rows.js";
 
@@ -122,8 +122,7 @@ export function makeErrors(store, act) {
       each.button.setAttribute("aria-pressed", String(kind === chosen));
       return each.button;
     });
-    if (buttons.some((button, i) => list.children[i] !== button) || list.children.length !== buttons.length)
-      list.replaceChildren(...buttons);
+    setChildren(list, buttons);
     node.hidden = !kinds.length;
     more.hidden = !all && few.length === kinds.length;
     setText(more, all ? "fewer" : `${amount(kinds.length - few.length)} more`);

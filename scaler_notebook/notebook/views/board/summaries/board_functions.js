@@ -1,6 +1,6 @@
 /* The tasks of a board by function, or by name: how many, how they ended, and how long they took. */
 
-import { h, setText } from "../../dom.js";
+import { h, setChildren, setText } from "../../dom.js";
 import { amount, duration } from "../../quantities.js";
 import { STORY, ended, wordOf } from "../store/board_rows.js";
 import { nameOf } from "./board_calls.js";
@@ -29,24 +29,23 @@ export function makeFunctions(store, act) {
   const left = h("div", "scaler-hint");
   const table = h("table", "scaler-function-table", h("thead", "", h("tr", "", ...headings)), body);
   const node = h("div", "scaler-functions", table, left);
-  /** @type {ReturnType<typeof makeLine>[]} */
-  const lines = [];
+  /** @type {Map<string, ReturnType<typeof makeLine>>} by function or name, so that a link goes on meaning the same */
+  let lines = new Map();
 
   function makeLine() {
     const [name, longest] = [h("button", "scaler-link"), h("button", "scaler-link")];
     name.type = longest.type = "button";
     const [tasks, mean, states] = [h("td", "scaler-number"), h("td", "scaler-number"), h("td")];
     const line = h("tr", "", h("td", "scaler-name", name), tasks, mean, h("td", "scaler-number", longest), states);
-    body.append(line);
     return { line, name, tasks, mean, longest, states };
   }
 
   /** @param {CallSummary[]} summaries */
   function paint(summaries) {
     const shown = summaries.slice(0, MOST_FUNCTIONS);
-    while (lines.length < shown.length) lines.push(makeLine());
-    lines.forEach(({ line }, i) => (line.hidden = i >= shown.length));
-    shown.forEach((summary, i) => paintLine(lines[i], summary));
+    lines = new Map(shown.map(({ name }) => [name, lines.get(name) ?? makeLine()]));
+    setChildren(body, [...lines.values()].map(({ line }) => line));
+    [...lines.values()].forEach((line, i) => paintLine(line, shown[i]));
     setText(left, summaries.length > shown.length ? `${amount(summaries.length - shown.length)} more` : "");
   }
 
