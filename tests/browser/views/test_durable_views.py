@@ -60,6 +60,15 @@ def test_a_card_keeps_its_buttons_its_folds_and_the_focus_when_its_task_ends(
     expect(notebook.page.locator(".jp-Cell .cm-line", has_text="no convergence")).to_be_in_viewport()
 
 
+PRESS_END_AS_THE_OUTPUT_IS_WRITTEN = """async grid => {
+    grid.dispatchEvent(new KeyboardEvent('keydown', {key: 'End', bubbles: true}));
+    const place = grid.closest('.scaler-place');
+    place.replaceWith(place.cloneNode(false));
+    await new Promise(requestAnimationFrame);
+    return grid.isConnected && grid.scrollTop + grid.clientHeight === grid.scrollHeight;
+}"""
+
+
 def test_an_output_that_is_written_again_leaves_its_live_view_as_it_is(notebook: LabNotebook, tmp_path: Path) -> None:
     notebook.execute("boards.LIVE_INTERVAL = 0.1")
     opened = [tmp_path / "open", tmp_path / "later"]
@@ -68,13 +77,14 @@ def test_an_output_that_is_written_again_leaves_its_live_view_as_it_is(notebook:
     grid = board.get_by_role("grid")
     expect(board.locator(".scaler-chip[data-kind=running]")).to_have_text("2 running")
     grid.focus()
-    grid.evaluate("grid => (grid.scrollTop = 26 * 20)")
+    grid.evaluate("grid => { grid.scrollTop = 26 * 20; grid.dispatchEvent(new Event('scroll')); }")
     board.locator(".scaler-board").evaluate("board => (window.first = board)")
     opened[0].touch()
     notebook.wait_until_saved(cell, "1 done")
     assert board.locator(".scaler-board").evaluate("board => board === window.first"), "it was drawn again"
     expect(grid).to_be_focused()
     assert grid.evaluate("grid => grid.scrollTop") == 26 * 20
+    assert grid.evaluate(PRESS_END_AS_THE_OUTPUT_IS_WRITTEN), "it has scrolled to its end, and stays there"
     board.get_by_role("button", name="Cancel all").hover()
     board.page.mouse.down()
     opened[1].touch()

@@ -346,9 +346,10 @@ export function makeTable(store, act) {
 
   /** @param {number} position */
   function reveal(position) {
-    const [top, height] = [position * ROW_HEIGHT, grid.clientHeight - ROW_HEIGHT];
-    if (top < grid.scrollTop) grid.scrollTop = top;
-    else if (top + ROW_HEIGHT > grid.scrollTop + height) grid.scrollTop = top + ROW_HEIGHT - height;
+    const [top, height, before] = [position * ROW_HEIGHT, grid.clientHeight - ROW_HEIGHT, grid.scrollTop];
+    grid.scrollTop = Math.max(top + ROW_HEIGHT - height, Math.min(top, before));
+    // The browser says so with its next frame; a view that moves before that must know where to scroll to.
+    if (grid.scrollTop !== before) grid.dispatchEvent(new Event("scroll"));
   }
 
   /** @param {KeyboardEvent} event */
