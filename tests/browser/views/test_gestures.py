@@ -218,7 +218,8 @@ def test_an_error_that_is_pressed_stays_when_another_one_comes(page: Page) -> No
 
 def engine(seq: int, counts: dict[str, int]) -> dict[str, Any]:
     about = {"type": "engine", "seq": seq, "now": 3, "whole": True, "state": "running", "address": "", "answer": None}
-    groups = [{"name": "newer", "cell": None, "counts": {}}] * (seq - 1) + [{"name": "g", "cell": 7, "counts": counts}]
+    newer: dict[str, Any] = {"name": "newer", "cell": None, "counts": {}}
+    groups = [newer] * (seq - 1) + [{"name": "g", "cell": 7, "counts": counts}]
     return {**about, "can_pause": True, "slots": 2, "gpus": [], "queued": 0, "workers": [], "groups": groups}
 
 
