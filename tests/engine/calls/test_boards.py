@@ -24,7 +24,7 @@ from waits import SAFETY
 from scaler_notebook import FutureGroup, NotebookExecutor, ScalerFuture, TaskState
 from scaler_notebook.client.session_log import live_futures
 from scaler_notebook.notebook.views import feed, rows
-from scaler_notebook.notebook.views.board import display, static_html
+from scaler_notebook.notebook.views.board import display, open_rows, static_html
 from scaler_notebook.notebook.views.board import feed as boards
 from scaler_notebook.notebook.views.board.board_row import KINDS, BoardRow, read_row
 from scaler_notebook.notebook.views.board.feed import BoardFeed
@@ -293,7 +293,7 @@ class Replay(RuleBasedStateMachine):
         for number, future in enumerate(self.futures):
             if future.progress is not None and not future.done():
                 assert self.page.progress[number] == (future.progress.done, None, "step")
-        for number in self.board._open:
+        for number in self.board._open_rows.numbers():
             shown, future = self.page.details[number], self.futures[number]
             assert shown["row"]["state"] == future.state.value
             assert shown["row"]["output"] == str(future.logs)
@@ -623,7 +623,7 @@ def test_only_a_few_rows_are_open_at_a_time(board: Any, still: StillPublisher) -
     for future in futures:
         future.log("more\n")
     still.run()
-    assert len(page.details) == boards.MAX_OPEN
+    assert len(page.details) == open_rows.MAX_OPEN
     page.say({"type": "close", "row": 9})
     page.details.clear()
     futures[9].log("more\n")

@@ -1,28 +1,24 @@
 """The live board of many futures: what its widget shows, and what its buttons do."""
 
-import itertools
-import threading
-import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
-from scaler_notebook.client.task_state.observed_task import ObservedTask
 from scaler_notebook.client.waiting.signal import Signal
-from scaler_notebook.notebook.views import modules, preview, rows
+from scaler_notebook.notebook.views import modules
 from scaler_notebook.notebook.views.card import feed
 from scaler_notebook.notebook.views.feed import LONGEST_NAME, Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
-from scaler_notebook.protocol.errors import EngineStartError
+from scaler_notebook.wording import counted
 
-from .board_row import CANCELLED, CANCELLING, FAILED, LOST, BoardRow
+from .board_row import FAILED, LOST, BoardRow
+from .open_rows import OpenRows
+from .row_encoder import RowEncoder
+from .row_retries import RowRetries
 from .table import TaskTable
-
-MAX_OPEN = 4  # rows whose details are sent; a page that was closed cannot say so
 
 _FRONT_END = FrontEnd(
     modules.joined(Path(__file__).with_name("board.js")),
@@ -40,8 +36,7 @@ class BoardWidget(ViewWidget):
 class BoardFeed(Feed):
     """Keeps the views of one board current, and carries out what their buttons ask for, until it is closed.
 
-    Rows are sent as columns. Each text is sent once, and again in a snapshot; rows refer to texts by number. Times are
-    milliseconds since ``epoch``.
+    The rows are sent as columns (:class:`.RowEncoder`).
 
     Parameters
     ----------
@@ -75,23 +70,20 @@ class BoardFeed(Feed):
         self._title = title
         self._title_due = False  # did it change?
         self._table = table
-        self._group = None if group is None else weakref.ref(group)
         self._edges = [] if group is None else list(map(list, group.edges))  # rows are in the order of the group
         self._changed = changed
         self._seen_version = table.version
-        self._epoch = 0.0
-        self._strings: dict[str, int] = {}
-        self._open: dict[int, Detail] = {}
+        self._encoder = RowEncoder()
+        self._open_rows = OpenRows(table, self._mark)
+        self._retries = RowRetries(table, group, self._say)
         self.drawn = Signal()  # set when a view was sent the board
         self._answers = 0
         self._answer: Content | None = None
-        self._retrying = threading.Lock()  # two clicks are one try
-        self._retry_when_stopped: set[int] = set()
-        self._retried: list[ScalerFuture[Any]] = []  # nobody else has those that take no place in a group
         table.on_change = self._mark
         self._mark()
 
     def _mark(self) -> None:
+        """Have the feed publish soon what is new."""
         publisher.mark(self)
 
     def complete(self, title: str, group: FutureGroup[Any]) -> None:
@@ -104,14 +96,14 @@ class BoardFeed(Feed):
         group
             The group.
         """
-        self._title, self._group, self._title_due = title, weakref.ref(group), True
+        self._title, self._title_due = title, True
+        self._retries.complete(group)
         self._mark()
 
     def close(self) -> None:
         """Close the table and the widget."""
         self._table.close()
-        for number in list(self._open):
-            self._close_row(number)
+        self._open_rows.close_all()
         super().close()
 
     # ------------------------------------------------------------------ what is sent
@@ -119,9 +111,8 @@ class BoardFeed(Feed):
     def publish(self) -> None:
         """Take in what has changed, and send it if a view listens."""
         self._table.take_in()
-        for number, detail in list(self._open.items()):
-            detail.show(self._table.future(number))
-        self._retry_what_has_stopped()
+        self._open_rows.follow_retries()
+        self._retries.start_what_has_stopped()
         super().publish()
         if self._sequence:
             self.drawn.set()
@@ -131,29 +122,26 @@ class BoardFeed(Feed):
 
     def snapshot(self) -> Content:
         """Build a message with the whole board; on the publisher's thread."""
-        self._strings = {}
+        self._encoder.start_anew()
         self._table.changed()
         numbers = range(len(self._table))
-        if numbers and not self._epoch:
-            self._epoch = self._table.rows([0])[0].submitted
         self._table.changed_nested()
-        details = list(self._open.values())
-        about = {"whole": True, "title": self._title, "epoch": self._epoch, "edges": self._edges}
-        content = self._content(numbers, range(len(self._table.nested)), details)
+        content = self._content(numbers, range(len(self._table.nested)), self._open_rows.contents())
+        about = {"whole": True, "title": self._title, "epoch": self._encoder.epoch, "edges": self._edges}
         return {**content, **about, "newest_first": self._table.newest_first}
 
     def changes(self) -> Content | None:
         """Build a message with what has changed since the last one; None for nothing. On the publisher's thread."""
         numbers = self._table.changed()
-        details = [detail for detail in list(self._open.values()) if detail.due]
+        details = self._open_rows.changes()
         nested = self._table.changed_nested()
         if not numbers and not nested and not details and self._answer is None and not self._title_due:
             return None
-        if not self._epoch:
+        if not self._encoder.epoch:
             return self.snapshot()  # the first rows of an empty board
         return {**self._content(numbers, nested, details), "numbers": numbers, "title": self._title}
 
-    def _content(self, numbers: Sequence[int], nested: Sequence[int], details: list["Detail"]) -> Content:
+    def _content(self, numbers: Sequence[int], nested: Sequence[int], details: list[Content]) -> Content:
         """Build what a snapshot and a message of changes have in common.
 
         Parameters
@@ -163,23 +151,22 @@ class BoardFeed(Feed):
         nested
             The numbers of the nested rows to send.
         details
-            The details to send.
+            What is sent of open rows.
         """
-        known = len(self._strings)
         changed = self._table.rows(numbers)
         answer, self._answer, self._title_due = self._answer, None, False
-        columns = list(zip(*map(self._shortened, changed), strict=True))
+        columns = self._encoder.columns(changed)
         below = self._nested_content(nested) if nested else None
         return {
             "type": "rows",
-            "strings": list(itertools.islice(self._strings, known, None)),
+            "strings": self._encoder.take_new_texts(),
             "columns": columns,
             "progress": [
                 (number, *row.progress)
                 for number, row in zip(numbers, changed, strict=True)
                 if row.progress is not None and not row.over
             ],
-            "details": [detail.content() for detail in details],
+            "details": details,
             "answer": answer,
             "nested": below,
         }
@@ -189,32 +176,11 @@ class BoardFeed(Feed):
         rows = self._table.nested.rows(numbers)
         return {
             "numbers": list(numbers),
-            "columns": list(zip(*(self._shortened(each.row) for each in rows), strict=True)),
+            "columns": self._encoder.columns([each.row for each in rows]),
             "below": [each.below for each in rows],
             "parent": [each.parent for each in rows],
             "omitted": list(self._table.nested.omitted.items()),
         }
-
-    def _shortened(self, row: BoardRow) -> tuple[int | None, ...]:
-        """Return a row's columns, in the order of COLUMNS in board_rows.js."""
-        return (
-            self._number_of(row.call),
-            row.kind,
-            self._number_of(row.processor),
-            self._milliseconds(row.submitted),
-            self._milliseconds(row.started),
-            self._milliseconds(row.ended),
-            self._number_of(row.note),
-            int(row.refused),
-            row.tries,
-            None if row.cpu is None else round(row.cpu * 1000),
-        )
-
-    def _number_of(self, text: str) -> int:
-        return self._strings.setdefault(text, len(self._strings))
-
-    def _milliseconds(self, at: float | None) -> int | None:
-        return None if at is None else round((at - self._epoch) * 1000)
 
     # ------------------------------------------------------------------ what is asked
 
@@ -229,16 +195,16 @@ class BoardFeed(Feed):
             case {"type": "retry", "rows": asked}:
                 numbers = self._meant(asked, lambda row: row.kind in (FAILED, LOST))
                 if numbers is not None:
-                    self._start_retry(numbers)
+                    self._retries.start(numbers)
                 return numbers is not None
             case {"type": "open", "row": number} if self._is_row(number):
-                self._open_row(number)
+                self._open_rows.open(number)
                 return True
             case {"type": "output", "row": number, "view": str(view), "from": int(start)} if self._is_row(number):
                 publisher.call_later(0, partial(self._send_output, number, view[:LONGEST_NAME], start))
                 return True
             case {"type": "close", "row": number} if self._is_row(number):
-                self._close_row(number)
+                self._open_rows.close(number)
                 return True
         return False
 
@@ -257,6 +223,7 @@ class BoardFeed(Feed):
         self.answer(feed.output_message(self._table.future(number), view, start))
 
     def _is_row(self, number: object) -> bool:
+        """Return whether a value from a page, which is not checked yet, is the number of a row."""
         return type(number) is int and 0 <= number < len(self._table)
 
     def _meant(self, asked: object, wanted: Callable[[BoardRow], bool]) -> list[int] | None:
@@ -282,54 +249,19 @@ class BoardFeed(Feed):
         return None
 
     def _cancel(self, numbers: list[int], force: bool) -> None:
+        """Ask the tasks of rows to stop, and answer how many were asked.
+
+        Parameters
+        ----------
+        numbers
+            The numbers of the rows.
+        force
+            End their processes at once.
+        """
         futures = [future for number in numbers if (future := self._table.future(number)) is not None]
         asked = sum(ask_to_stop(future, force) for future in futures)
         verb = "to be killed" if force else "asked to stop"
-        self._say(_tasks(asked, verb), len(numbers) - asked)
-
-    def _start_retry(self, numbers: list[int]) -> None:
-        """Submit calls again on a thread: an engine that has ended is started again."""
-        threading.Thread(target=self._retry, args=(numbers,), name="scaler_notebook retry").start()
-
-    def _retry(self, numbers: list[int]) -> None:
-        """Submit again the calls of rows that have ended without a value, and later of those that are being stopped."""
-        with self._retrying:
-            self._table.take_in()
-            kinds = {number: row.kind for number, row in zip(numbers, self._table.rows(numbers), strict=True)}
-            said = self._submit_again([number for number in numbers if kinds[number] in (FAILED, CANCELLED, LOST)])
-            later = {number for number in numbers if kinds[number] == CANCELLING}
-            self._retry_when_stopped |= later
-            self._table.take_in()
-        self._say(f"{said}; {_tasks(len(later), 'will be, once stopped')}" if later else said)
-
-    def _retry_what_has_stopped(self) -> None:
-        """Submit again what was to be when it has stopped; what goes on, or has a result after all, is left alone."""
-        waiting = list(self._retry_when_stopped)
-        rows = zip(waiting, self._table.rows(waiting), strict=True)
-        ended = {number: row for number, row in rows if row.kind != CANCELLING}
-        self._retry_when_stopped.difference_update(ended)
-        stopped = sorted(number for number, row in ended.items() if row.kind == CANCELLED)
-        if stopped:
-            self._start_retry(stopped)
-
-    def _submit_again(self, numbers: list[int]) -> str:
-        """Submit the calls of rows again; return what became of that, in words."""
-        group = self._group() if self._group is not None else None
-        again, problem = 0, None
-        for number in numbers:
-            future = self._table.future(number)
-            if future is None:
-                problem = "nothing holds the future of some any more"
-                continue
-            try:
-                (new,) = [future.retry()] if group is None else group.retry([future])
-            except (RuntimeError, EngineStartError) as error:
-                problem = str(error)
-                continue
-            again += 1
-            if group is None or not any(each is new for each in group):  # a user's own retry is not in it either
-                self._retried.append(new)
-        return "; ".join(filter(None, [_tasks(again, "submitted again"), problem]))
+        self._say(f"{counted(asked, 'task')} {verb}", len(numbers) - asked)
 
     def _say(self, text: str, ended: int = 0) -> None:
         """Answer a click.
@@ -343,80 +275,8 @@ class BoardFeed(Feed):
         """
         if ended:
             only = text.startswith("0 ")
-            late = f"{ended} had already ended"
+            late = f"{ended:,} had already ended"
             text = late if only else f"{text}; {late}"
         self._answers += 1
         self._answer = {"number": self._answers, "text": text}
         self._mark()
-
-    def _open_row(self, number: int) -> None:
-        future = self._table.future(number)
-        self._close_row(number)
-        while len(self._open) >= MAX_OPEN:
-            self._close_row(next(iter(self._open)))
-        self._open[number] = Detail(number, future, self._host, self._mark)
-        self._mark()
-
-    def _close_row(self, number: int) -> None:
-        detail = self._open.pop(number, None)
-        if detail is not None:
-            detail.close()
-
-
-class Detail:
-    """The details of a row that is open: output, error, result and messages.
-
-    Parameters
-    ----------
-    number
-        The number of the row.
-    future
-        The future; None if it is gone.
-    host
-        The host of the kernel.
-    mark
-        Called when there is something to send.
-    """
-
-    def __init__(self, number: int, future: ScalerFuture[Any] | None, host: ViewHost, mark: Callable[[], None]) -> None:
-        self.due = True  # is there something that was not sent?
-        self._number = number
-        self._future: ScalerFuture[Any] | None = None
-        self._mark = mark
-        self.show(future)
-
-    def show(self, future: ScalerFuture[Any] | None) -> None:
-        """Go on with the future of another try of the call; None changes nothing."""
-        if future is None or future is self._future:
-            return
-        self.close()
-        self._future = future
-        future.watch(self._changed)
-        self._changed(future)
-
-    def content(self) -> Content:
-        """Build the whole detail; on the publisher's thread."""
-        self.due = False  # first: what changes while we look is sent again
-        future = self._future
-        if future is None:
-            return {"number": self._number, "row": None, "trace": ""}
-        return {
-            "number": self._number,
-            "row": rows.row(future),
-            "trace": str(future.trace()),
-        }
-
-    def close(self) -> None:
-        """Watch the future no more."""
-        if self._future is not None:
-            self._future.unwatch(self._changed)
-
-    def _changed(self, _: ObservedTask) -> None:
-        if self._future is not None and self._future.done():
-            preview.ask(self._future)
-        self.due = True
-        self._mark()
-
-
-def _tasks(number: int, what: str) -> str:
-    return f"{number} {'task' if number == 1 else 'tasks'} {what}"
