@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scaler_notebook import __version__
 from scaler_notebook.client.submission.capability_argument import parse_capability
-from scaler_notebook.client.submission.options import MAX_WORKERS, checked_seconds
+from scaler_notebook.client.submission.checked_values import MAX_WORKERS, checked_seconds
 from scaler_notebook.protocol.errors import EngineStartError
 
 from . import doctor, listing, serving

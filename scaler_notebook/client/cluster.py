@@ -22,7 +22,8 @@ from scaler_notebook.wording import counted
 
 from .session.lifetime import END_PATIENCE
 from .session.session import open_sessions
-from .submission.options import MAX_AMOUNT, MAX_WORKERS, checked_capabilities, checked_seconds, checked_workers
+from .submission.checked_values import MAX_AMOUNT, MAX_WORKERS, checked_integer, checked_seconds, checked_workers
+from .submission.options import checked_capabilities
 from .waiting.host import current_host
 from .waiting.uninterrupted import UninterruptedCall
 
@@ -258,15 +259,14 @@ def _at_exit() -> None:
         end()
 
 
-def _checked_workers(n_workers: object) -> int:
-    """Return a number of workers; TypeError or ValueError if it is none."""
+def _checked_workers(n_workers: Any) -> int:
+    """Return a number of workers, by default one a core; TypeError or ValueError if it is none."""
     if n_workers is None:
         return available_cores()
-    if isinstance(n_workers, bool) or not isinstance(n_workers, int):
-        raise TypeError(f"n_workers is an integer, not {n_workers!r:.60}")
-    if not 0 <= n_workers <= MAX_WORKERS:
-        raise ValueError(f"n_workers is between 0 (tasks wait) and {MAX_WORKERS}, not {n_workers}")
-    return n_workers
+    count = checked_integer("n_workers", n_workers)
+    if not 0 <= count <= MAX_WORKERS:
+        raise ValueError(f"n_workers is between 0 (tasks wait) and {MAX_WORKERS}, not {count}")
+    return count
 
 
 def _in_all(per_worker: Mapping[str, int] | None, workers: int) -> dict[str, int]:

@@ -7,16 +7,12 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from scaler_notebook.engines.base import Engine
-from scaler_notebook.engines.local.client import connection_file
-from scaler_notebook.engines.local.client.attached import AttachedEngine
-from scaler_notebook.engines.local.client.engine import EmbeddedEngine
-from scaler_notebook.engines.local.client.gpus import Gpus, resolve
-from scaler_notebook.engines.local.resource_limits import available_cores
-from scaler_notebook.engines.resolve import engine_at
+from scaler_notebook.engines.local.client.gpus import Gpus
 from scaler_notebook.protocol.messages import TaskOptions
 from scaler_notebook.protocol.pickling.proxies import proxies_in
 from scaler_notebook.wording import counted
 
+from .engine_choice import EngineChoice
 from .engine_client import EngineClient
 from .futures.future import ScalerFuture
 from .futures.item_stream import ItemStream
@@ -25,15 +21,10 @@ from .session import nested
 from .session.exit_hooks import Exit, before_exit
 from .session.session import open_sessions
 from .submission.call_text import call_text
+from .submission.checked_values import checked_count, checked_workers
+from .submission.initializer import checked_initializer
 from .submission.iterables import are_at_hand, refuse_endless
-from .submission.options import (
-    checked_capabilities,
-    checked_count,
-    checked_initializer,
-    checked_seconds,
-    checked_workers,
-    names_options,
-)
+from .submission.options import names_options
 from .task_state.cancel_policy import OnInterrupt
 from .waiting import callback_thread
 from .waiting.host import current_host
@@ -123,46 +114,24 @@ class NotebookExecutor(EngineClient, Executor):
         on_interrupt: OnInterrupt | None = None,
         stream_output: bool | None = None,
     ) -> None:
-        n_workers, max_workers = checked_count("n_workers", n_workers), checked_count("max_workers", max_workers)
-        if n_workers is not None and max_workers is not None and n_workers != max_workers:
-            raise ValueError(f"n_workers={n_workers} and max_workers={max_workers} mean the same; give one")
-        workers = n_workers if n_workers is not None else max_workers
-        self._max_runs = checked_count("max_tasks_per_child", max_tasks_per_child)
-        self._idle_timeout = checked_seconds("idle_timeout", idle_timeout) if idle_timeout is not None else None
-        if address is not None and workers is not None:
-            raise ValueError("the engine at an address has workers already; give an address or a number of workers")
-        if address is not None and capabilities is not None:
-            raise ValueError("the engine at an address has its capabilities; give an address or capabilities")
-        if address is not None and gpus is not None:
-            raise ValueError("the engine at an address has the GPUs that it has; give an address or gpus")
-        for name, value in {"max_tasks_per_child": max_tasks_per_child, "idle_timeout": idle_timeout}.items():
-            if address is not None and value is not None:
-                raise ValueError(f"the engine at an address decides on its processes; give an address or {name}")
-        self._gpus = resolve(gpus)
-        self._capabilities = checked_capabilities(capabilities)
+        self._choice = EngineChoice(
+            address, n_workers, max_workers, max_tasks_per_child, gpus, idle_timeout, capabilities
+        )
         if isinstance(initargs, Iterator):
             initargs = tuple(initargs)
         prepare = checked_initializer(initializer, initargs)
         super().__init__(grace, on_interrupt, prepare, stream_output=stream_output)
         # Proxies of managers keep the managers' objects alive, for as long as the executor lives.
         self._proxies = proxies_in(initargs, prepare.arguments) if prepare is not None else ()
-        if (address, workers, capabilities, max_tasks_per_child, gpus, idle_timeout) == (None,) * 6:
-            address = nested.engine_address() or None
-        if address is not None:
-            if not isinstance(address, str):
-                raise TypeError(f"address is a text, not {address!r:.60}; for workers, NotebookExecutor(n_workers=4)")
-            engine_at(address)  # raises for an address that is none: now, not at the first submit
-        self._address = address
-        self._workers = workers if workers is not None else available_cores()
         _executors[:] = [*(known for known in _executors if known() is not None), weakref.ref(self)]
 
     @property
     def n_workers(self) -> int:
         """How many tasks run at the same time; 0 if the engine does not tell, as a cluster of Scaler's."""
-        if self._address is not None:
+        if self.is_attached:
             return self._running_session().requests.slots
         session = self._session
-        return session.requests.slots if session is not None and session.alive else self._workers
+        return session.requests.slots if session is not None and session.alive else self._choice.workers
 
     def scale(self, n_workers: int) -> None:
         """Change how many tasks run at the same time, for all clients of the engine; returns at once.
@@ -182,35 +151,29 @@ class NotebookExecutor(EngineClient, Executor):
             It is no such number; or the engine's workers are started elsewhere: a cluster of OpenGRIS Scaler.
         """
         wanted = checked_workers(n_workers)
-        if self._address is not None or self.is_running:
+        if self.is_attached or self.is_running:
             self._running_session().requests.scale(wanted)
-        if self._address is None:
-            self._workers = wanted
+        if not self.is_attached:
+            self._choice.workers = wanted
 
     @property
     def capabilities(self) -> dict[str, int] | None:
         """The amounts of what tasks may need, by name; None if the engine does not tell."""
-        return self._running_session().capabilities if self._address is not None else dict(self._capabilities)
+        return self._running_session().capabilities if self.is_attached else dict(self._choice.capabilities)
 
     @property
     def gpus(self) -> tuple[str, ...] | None:
         """The names of the GPUs that tasks may be given; None if the engine gives none to any."""
-        return self._running_session().engine.gpus if self._address is not None else self._gpus
+        return self._running_session().engine.gpus if self.is_attached else self._choice.gpus
 
     def _new_engine(self) -> Engine:
         """Return the engine to use, not started yet."""
-        if self._address is not None:
-            return engine_at(self._address)
-        before = self._session
-        if before is not None and before.lifetime.is_inherited and connection_file.find(before.address) is not None:
-            # In a forked child: the parent's engine, over a connection of the child's own.
-            return AttachedEngine(before.address)
-        return EmbeddedEngine(self._workers, self._capabilities, self._max_runs, self._gpus, self._idle_timeout)
+        return self._choice.new_engine(self._session)
 
     @property
     def is_attached(self) -> bool:
         """Whether the executor uses somebody else's engine."""
-        return self._address is not None
+        return self._choice.address is not None
 
     @names_options
     def map(
@@ -296,11 +259,9 @@ class NotebookExecutor(EngineClient, Executor):
         at_hand
             Are the items there, so that to read one takes no time?
         """
-        _check_size("chunksize", chunksize)
-        if buffersize is not None:
-            _check_size("buffersize", buffersize)
-        calls = MapCalls(self, fn, items, chunksize, at_hand)
-        return calls.results(calls.submitted(buffersize), timeout)
+        most = None if buffersize is None else checked_count("buffersize", buffersize)
+        calls = MapCalls(self, fn, items, checked_count("chunksize", chunksize), at_hand)
+        return calls.results(calls.submitted(most), timeout)
 
     def submit_stream(
         self, fn: Callable[..., Iterable[T] | AsyncIterable[T]], /, *args: Any, **kwargs: Any
@@ -386,16 +347,8 @@ class NotebookExecutor(EngineClient, Executor):
             state = "not started"
         else:
             state = counted(len(self.unfinished()), "unfinished task")
-        engine = counted(self.n_workers, "worker") if self._address is None else f"at {self._address}"
+        engine = f"at {self._choice.address}" if self.is_attached else counted(self.n_workers, "worker")
         return f"<NotebookExecutor {engine}, {state}>"
-
-
-def _check_size(name: str, size: int) -> None:
-    """Raise a TypeError or a ValueError for a size that is no positive integer."""
-    if type(size) is not int:
-        raise TypeError(f"{name} is an integer, not {size!r:.60}")
-    if size < 1:
-        raise ValueError(f"{name} is at least 1, not {size}")
 
 
 def _attached(address: str, grace: float, on_interrupt: OnInterrupt) -> NotebookExecutor:
@@ -410,7 +363,7 @@ def _attached(address: str, grace: float, on_interrupt: OnInterrupt) -> Notebook
     """
     for known in _executors:
         executor = known()
-        if executor is not None and executor._address == address and not executor.is_shut_down:
+        if executor is not None and executor._choice.address == address and not executor.is_shut_down:
             return executor
     executor = NotebookExecutor(address, grace=grace, on_interrupt=on_interrupt)
     if nested.engine_address() == address:

@@ -2,9 +2,7 @@
 
 import functools
 import inspect
-import math
-import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, cast
 
 from scaler_notebook.client.context.user_modules import USER_MODULES
@@ -12,19 +10,17 @@ from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.capabilities import as_tuple
 from scaler_notebook.protocol.devices import WHOLE
 from scaler_notebook.protocol.errors import ProcessorDiedError
-from scaler_notebook.protocol.messages import Initializer, TaskOptions
+from scaler_notebook.protocol.messages import TaskOptions
 from scaler_notebook.protocol.pickling import pickler
 from scaler_notebook.protocol.twins import maker
 from scaler_notebook.suggestions import did_you_mean
-from scaler_notebook.wording import sentence, with_article
+from scaler_notebook.wording import sentence
 
-from .call_pickling import pickle_call
-from .call_text import call_text, for_browsers, shorten
+from .call_text import for_browsers, shorten
+from .checked_values import MAX_AMOUNT, checked_bytes, checked_integer, checked_seconds, shown
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
-MAX_RETRIES = MAX_AMOUNT = 2**31 - 1
-MAX_BYTES = 2**63 - 1
-MAX_WORKERS = 10_000  # more is a mistaken parameter
+MAX_RETRIES = MAX_AMOUNT
 RESOURCES = ("memory",)
 
 RetryOn: TypeAlias = type[BaseException] | Sequence[type[BaseException]]
@@ -35,7 +31,7 @@ def names_options(method: F) -> F:
     """Decorate a method so that its TypeError for an unknown option names the option that may have been meant."""
     parameters = list(inspect.signature(method).parameters.values())[1:]
     known = [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL]
-    shown = method.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    title = method.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     passes_on = "; what is meant for the function goes into kwargs={...}" if "kwargs" in known else ""
 
     @functools.wraps(method)
@@ -44,7 +40,7 @@ def names_options(method: F) -> F:
         for name in options:
             if name not in known:
                 others = did_you_mean(name, known, repr) or f": there are {', '.join(known)}{passes_on}"
-                raise TypeError(f"{shown}() has no option {name!r}{others}")
+                raise TypeError(f"{title}() has no option {name!r}{others}")
         return method(*args, **options)
 
     return cast(F, checked)
@@ -68,12 +64,12 @@ def checked_call(
         ``fn`` cannot be called, or the arguments are something else.
     """
     if not callable(fn):
-        raise TypeError(f"fn is a function, or anything else that can be called, not {_shown(fn)}")
+        raise TypeError(f"fn is a function, or anything else that can be called, not {shown(fn)}")
     if not isinstance(args, tuple | list):
-        raise TypeError(f"args is a tuple or a list of the positional arguments, not {_shown(args)}")
+        raise TypeError(f"args is a tuple or a list of the positional arguments, not {shown(args)}")
     kwargs = {} if kwargs is None else kwargs
     if not isinstance(kwargs, Mapping) or not all(isinstance(name, str) for name in kwargs):
-        raise TypeError(f"kwargs is a dictionary of the arguments by their names, not {_shown(kwargs)}")
+        raise TypeError(f"kwargs is a dictionary of the arguments by their names, not {shown(kwargs)}")
     return tuple(args), dict(kwargs)
 
 
@@ -110,10 +106,10 @@ def task_options(
     TaskSerializationError
         A class in ``retry_on`` cannot be pickled.
     """
-    priority = _integer("priority", priority)
+    priority = checked_integer("priority", priority)
     if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
         raise ValueError(f"priority is between -2**63 and 2**63 - 1, not {priority}")
-    retries = _integer("retries", retries)
+    retries = checked_integer("retries", retries)
     if not 0 <= retries <= MAX_RETRIES:
         raise ValueError(f"retries is at least 0 (nothing is tried again) and at most 2**31 - 1, not {retries}")
     needs = checked_capabilities(capabilities)
@@ -122,7 +118,7 @@ def task_options(
     errors, deaths = (b"", True) if retry_on is None else _checked_errors(retry_on)
     text = call if name is None else _checked_name(name)
     memory = _checked_memory(resources)
-    limit = 0 if memory_limit is None else _checked_bytes("memory_limit", memory_limit)
+    limit = 0 if memory_limit is None else checked_bytes("memory_limit", memory_limit)
     parts = _checked_gpus(gpus)
     return TaskOptions(
         text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit, run_seconds, parts
@@ -141,13 +137,13 @@ def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, in
         return {}
     if not isinstance(capabilities, Mapping):
         raise TypeError(
-            f"capabilities is a dictionary of amounts by name, e.g. {{'gpu': 1}}, not {_shown(capabilities)}"
+            f"capabilities is a dictionary of amounts by name, e.g. {{'gpu': 1}}, not {shown(capabilities)}"
         )
     amounts = {}
     for name, value in capabilities.items():
         if not isinstance(name, str) or not name:
-            raise TypeError(f"the name of a capability is a text, not {_shown(name)}")
-        amounts[name] = amount = _integer(f"the amount of the capability {name!r}", value)
+            raise TypeError(f"the name of a capability is a text, not {shown(name)}")
+        amounts[name] = amount = checked_integer(f"the amount of the capability {name!r}", value)
         if not 1 <= amount <= MAX_AMOUNT:
             raise ValueError(f"the amount of the capability {name!r} is between 1 and 2**31 - 1, not {amount}")
     return amounts
@@ -156,7 +152,7 @@ def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, in
 def _checked_gpus(gpus: float) -> int:
     """Return the parts of devices that a task takes, of which each device has :data:`.devices.WHOLE`."""
     if isinstance(gpus, bool) or not isinstance(gpus, int | float):
-        gpus = _integer("gpus", gpus)  # numpy's integers, or a TypeError
+        gpus = checked_integer("gpus", gpus)  # numpy's integers, or a TypeError
     parts = round(gpus * WHOLE) if 0 <= gpus <= MAX_AMOUNT // WHOLE else -1
     if parts < 0 or (gpus and not parts) or (gpus > 1 and gpus != int(gpus)):
         raise ValueError(
@@ -171,11 +167,11 @@ def _checked_errors(retry_on: RetryOn) -> tuple[bytes, bool]:
     if not isinstance(classes, tuple | list):
         raise TypeError(
             f"retry_on is an exception class or a tuple of them, e.g. (ConnectionError, TimeoutError), "
-            f"not {_shown(retry_on)}"
+            f"not {shown(retry_on)}"
         )
     for one in classes:
         if not isinstance(one, type) or not issubclass(one, BaseException):
-            what = f"the class {one.__qualname__}" if isinstance(one, type) else _shown(one)
+            what = f"the class {one.__qualname__}" if isinstance(one, type) else shown(one)
             raise TypeError(f"retry_on has exception classes, e.g. ConnectionError, and {what} is none")
     if not classes:
         raise ValueError("retry_on is empty: nothing would be tried again. Leave it out, and everything is")
@@ -192,162 +188,24 @@ def _checked_memory(resources: Mapping[str, float] | None) -> int:
     if resources is None:
         return 0
     if not isinstance(resources, Mapping):
-        raise TypeError(f"resources is a dictionary, e.g. {{'memory': 2_000_000_000}}, not {_shown(resources)}")
+        raise TypeError(f"resources is a dictionary, e.g. {{'memory': 2_000_000_000}}, not {shown(resources)}")
     for name in resources:
         if not isinstance(name, str):
-            raise TypeError(f"the name of a resource is a text, not {_shown(name)}")
+            raise TypeError(f"the name of a resource is a text, not {shown(name)}")
         if name not in RESOURCES:
             hint = did_you_mean(name, RESOURCES, repr) or ", only memory"
             raise ValueError(
                 f"{sentence(f'there is no resource {name!r}{hint}')} Cores are shared out by the executor's n_workers; "
                 "anything else that tasks share is a capability, e.g. capabilities={'gpu': 1}"
             )
-    return _checked_bytes("memory", resources["memory"]) if "memory" in resources else 0
-
-
-def _checked_bytes(option: str, amount: float) -> int:
-    """Return a positive number of bytes as an integer.
-
-    Parameters
-    ----------
-    option
-        The name of the option, for messages.
-    amount
-        The number that was given.
-    """
-    whole = int(amount) if isinstance(amount, float) and amount.is_integer() else amount  # 2e9
-    size = _integer(f"{option}, in bytes,", whole)  # type: ignore[arg-type]
-    if not 1 <= size <= MAX_BYTES:
-        raise ValueError(f"{option} is in bytes, at least 1 and at most 2**63 - 1, not {_shown(amount)}")
-    return size
-
-
-def checked_count(option: str, value: int | None) -> int | None:
-    """Return a positive integer, or None.
-
-    Parameters
-    ----------
-    option
-        The name of the option, for messages.
-    value
-        The value that was given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The value is something else.
-    """
-    if value is None:
-        return None
-    count = _integer(option, value)
-    if count < 1:
-        raise ValueError(f"{option} must be greater than 0, not {count}")
-    if count > MAX_AMOUNT:
-        raise ValueError(f"{option} is at most 2**31 - 1, not {count}")
-    return count
-
-
-def checked_workers(value: int) -> int:
-    """Return a number of workers for an engine that runs.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The value is something else.
-    """
-    count = _integer("n_workers", value)
-    if not 1 <= count <= MAX_WORKERS:
-        raise ValueError(
-            f"n_workers is between 1 and {MAX_WORKERS}, not {count}; idle_timeout= has idle processes go, and "
-            "shutdown() ends all of them"
-        )
-    return count
-
-
-def checked_initializer(initializer: Callable[..., object] | None, initargs: Iterable[Any]) -> Initializer | None:
-    """Return an initializer as a message, pickled now: later changes of its arguments are not seen.
-
-    Parameters
-    ----------
-    initializer
-        What is called once in each process; None for nothing.
-    initargs
-        Its arguments.
-
-    Raises
-    ------
-    TypeError
-        The initializer cannot be called, or its arguments are no tuple of values.
-    TaskSerializationError
-        The initializer, or an argument, cannot be pickled.
-    """
-    if not isinstance(initargs, Iterable) or isinstance(initargs, str | bytes):
-        raise TypeError(f"initargs is a tuple of the initializer's arguments, not {_shown(initargs)}")
-    if initializer is None:
-        return None
-    if not callable(initializer):
-        raise TypeError(f"initializer must be a callable, not {_shown(initializer)}")
-    args = tuple(initargs)
-    call = pickle_call(initializer, args, {})
-    if call.inputs:
-        raise TypeError("initargs hold futures or references of tasks; an initializer gets values that are there")
-    function, arguments = payloads.copied(call.function), payloads.copied(call.arguments)
-    return Initializer("", call_text(initializer, args, {}), function, arguments)
-
-
-def checked_seconds(option: str, timeout: float) -> float:
-    """Return a timeout in seconds, positive and finite.
-
-    Parameters
-    ----------
-    option
-        The name of the option, for the message.
-    timeout
-        The value that was given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The value is something else.
-    """
-    try:
-        seconds = float("nan") if isinstance(timeout, str | bytes | bool) else float(timeout)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if math.isnan(seconds):
-        raise TypeError(f"{option} is a number of seconds, not {_shown(timeout)}")
-    if not 0 < seconds < math.inf:
-        problem = f"{option} is in seconds, more than 0 and finite, not {_shown(timeout)}; leave it out for none"
-        raise ValueError(problem)
-    return seconds
-
-
-def _integer(option: str, value: int) -> int:
-    """Return an integer as a plain one; TypeError if it is none.
-
-    Parameters
-    ----------
-    option
-        The name of the option, for the message.
-    value
-        The value that was given.
-    """
-    if isinstance(value, bool) or not hasattr(type(value), "__index__"):  # numpy's integers have __index__
-        raise TypeError(f"{option} is an integer, not {_shown(value)}")
-    return operator.index(value)
+    return checked_bytes("memory", resources["memory"]) if "memory" in resources else 0
 
 
 def _checked_name(name: str) -> str:
     """Return a task's name in one line, cut if it is too long."""
     if not isinstance(name, str):
-        raise TypeError(f"name is a text, not {_shown(name)}")
+        raise TypeError(f"name is a text, not {shown(name)}")
     text = for_browsers(" ".join(name.split()))
     if not text:
         raise ValueError("name is a text with something in it; leave it out, and the call is shown")
     return shorten(text)
-
-
-def _shown(value: Any) -> str:
-    """Return a value for an error message: by its type, and literally if that runs no code of the user's."""
-    kind = with_article(type(value).__name__)
-    return f"{value!r:.60} ({kind})" if type(value) in (int, float, bool, str, bytes) else kind

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scaler_notebook.client.submission.capability_argument import parse_capability
-from scaler_notebook.client.submission.options import MAX_AMOUNT
+from scaler_notebook.client.submission.checked_values import MAX_AMOUNT
 from scaler_notebook.suggestions import did_you_mean
 
 

@@ -126,6 +126,11 @@ def test_sizes_of_map_are_checked(executor: NotebookExecutor, options: dict[str,
         executor.map(abs, [1], **options)
 
 
+def test_sizes_of_map_may_be_integers_such_as_numpys(executor: NotebookExecutor) -> None:
+    two: Any = np.int64(2)
+    assert list(executor.map(abs, [-1, -2, -3], chunksize=two, buffersize=two)) == [1, 2, 3]
+
+
 def test_a_chunk_of_map_is_one_task_with_one_row_and_results_come_item_by_item(executor: NotebookExecutor) -> None:
     results: Any = executor.map(pow, range(8), [2] * 7, chunksize=3)
     assert list(results) == [n * n for n in range(7)]
