@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from .expressions import Expression
-from .process_settings import CannotRestoreError, CopiedMapping, Setting, merged_mapping
+from .setting import CannotRestoreError, CopiedMapping, Setting, merged_mapping
 
 _NAMES: dict[Any, str] = {
     pickle: "dump dumps load loads Pickler Unpickler",

@@ -8,7 +8,7 @@ from scaler_notebook.protocol.settings import MATPLOTLIB_PARAMETERS, NUMPY_ERROR
 
 from .expressions import Expression
 from .noted_calls import NotedSeeds, note_calls, note_value
-from .process_settings import CopiedMapping, Setting
+from .setting import CopiedMapping, Setting
 
 
 def _decimal(decimal: Any) -> list[Setting]:

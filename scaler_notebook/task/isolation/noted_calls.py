@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .expressions import Expression
-from .process_settings import Setting, merged_tuple
+from .setting import Setting, merged_tuple
 
 
 def note_calls(

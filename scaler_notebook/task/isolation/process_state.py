@@ -23,8 +23,8 @@ from .internals import internals
 from .module_settings import OF_MODULES
 from .noted_calls import random_seeds
 from .patching import patches
-from .process_settings import Setting
 from .registrations import registrations
+from .setting import Setting
 from .system_settings import system
 
 _bootstrap: Any = importlib.import_module("importlib._bootstrap")

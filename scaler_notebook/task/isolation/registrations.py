@@ -15,7 +15,7 @@ from typing import Any
 from .expressions import Expression
 from .noted_calls import NotedValue, note_calls
 from .patching import patches
-from .process_settings import Setting, merged_list, merged_mapping
+from .setting import Setting, merged_list, merged_mapping
 
 _modules = sys.modules
 _USUAL: tuple[int, list[Any], bool, bool] = (logging.NOTSET, [], False, True)  # as :func:`_read` gives them

@@ -10,7 +10,7 @@ from typing import Any
 from scaler_notebook.protocol.settings import UMASK
 
 from .noted_calls import NotedValues, note_value
-from .process_settings import Setting
+from .setting import Setting
 
 _signal: Any = importlib.import_module("_signal")  # without the enums of signal, in a third of the time
 _TIMERS = signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF
