@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from scaler_notebook.protocol.pickling.unpickling import UnpicklingContext
+from scaler_notebook.protocol.pickling.loading.unpickling_context import UnpicklingContext
 
 CONTAINERS = (dict, list, set, deque)  # count as bound when they are filled in place: ``MODELS["first"] = load(path)``
 OTHERS = (FunctionType, ModuleType, type)  # not looked into; changes of classes are recorded separately

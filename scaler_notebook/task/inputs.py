@@ -13,7 +13,7 @@ from typing import Any
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import MissingObjects
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.pickling import unpickling
+from scaler_notebook.protocol.pickling.loading.unpickling_context import loading_input
 
 
 class _Given:
@@ -27,7 +27,7 @@ class _Given:
         if name not in self._loaded:
             if name not in self._inputs:
                 raise MissingObjects(f"the object {name} is not among this task's inputs", (name,))
-            with unpickling.loading_input():
+            with loading_input():
                 self._loaded[name] = payloads.load(self._inputs[name])
         return self._loaded[name]
 

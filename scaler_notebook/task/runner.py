@@ -21,7 +21,7 @@ from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.exceptions import failures
 from scaler_notebook.protocol.exceptions.failures import RemoteFailure
 from scaler_notebook.protocol.messages import Initializer, Payload, PreviewKind, ResultSummary, TaskFigures
-from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
+from scaler_notebook.protocol.pickling.loading.unpickling_context import MAIN, UnpicklingContext
 
 from . import current_task, inputs, top_level
 from .bindings import Bindings

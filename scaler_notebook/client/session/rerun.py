@@ -10,7 +10,7 @@ from scaler_notebook.client.submission.serializer import Serialized
 from scaler_notebook.client.task_state.references import TaskInput
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.pickling.unpickling import LocalCallContext
+from scaler_notebook.protocol.pickling.loading.unpickling_context import LocalCallContext
 from scaler_notebook.task import inputs
 from scaler_notebook.task.calls.generator import GeneratorCall
 

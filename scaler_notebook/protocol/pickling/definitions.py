@@ -10,7 +10,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-from . import class_ids, unpickling
+from . import travelling_classes
+from .loading import unpickling_context
 
 
 class Definition:
@@ -49,7 +50,8 @@ class Definition:
 
         A class that a task gets has the state that the class was sent with, so its definition is loaded in any case.
         """
-        return class_ids.known(self._class_id) if self._loading or not unpickling.within_call() else None
+        may_stay = self._loading or not unpickling_context.within_call()
+        return travelling_classes.known(self._class_id) if may_stay else None
 
     def load(self) -> Any:
         """Return the class, made from its definition if necessary."""
@@ -79,10 +81,10 @@ def find(home: tuple[str, str] | None, definition: Definition) -> Any:
     Parameters
     ----------
     home
-        The module and name to which the class is bound within a task, as in :func:`.unpickling.make_class`.
+        The module and name to which the class is bound within a task, as in :func:`.constructors.make_class`.
     definition
         The definition of the class.
     """
     cls = definition.load()
-    unpickling.bind(home, cls)
+    unpickling_context.bind(home, cls)
     return cls

@@ -14,8 +14,10 @@ import cloudpickle
 
 from scaler_notebook.protocol.exceptions import exception_parts, tracebacks
 
-from . import class_ids, definitions, reduced_slots, reduced_types, reducers, unpickling
+from . import definitions, reduced_slots, reduced_types, reducers, travelling_classes
 from .cycles import calls, open_classes
+from .importable import module_binding
+from .loading import constructors, unpickling_context
 
 PROTOCOL = 5
 
@@ -69,7 +71,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self._definitions: dict[int, definitions.Definition] = {}  # by the class's id: one for each class that returns
 
     def reducer_override(self, obj: Any) -> Any:
-        """Reduce code and exceptions to their parts, and functions and classes to calls of :mod:`.unpickling`."""
+        """Reduce code and exceptions to their parts, and functions and classes to calls of :mod:`.constructors`."""
         kind = type(obj)
         if kind is CodeType:
             parameters = tuple(_unshared(getattr(obj, name)) for name in _PARAMETERS)
@@ -82,7 +84,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             for reduce in more_reducers:
                 if (own := reduce(obj)) is not NotImplemented:
                     return own
-        if issubclass(kind, type) and obj is not self._defined and unpickling.comes_back(obj):
+        if issubclass(kind, type) and obj is not self._defined and unpickling_context.comes_back(obj):
             return definitions.find, (_home(obj), self._definition(obj))
         reduced = reducers.reduce(obj)
         by_cloudpickle = reduced is NotImplemented
@@ -93,16 +95,16 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         maker, arguments, state, _, _, setter = reduced
         home = _home(obj)
         if isinstance(obj, type) and by_cloudpickle:
-            unpickling.mark_complete(obj)
+            travelling_classes.mark_complete(obj)
             arguments = reduced_types.keep_typed_dict(obj, arguments)
-            arguments, state = reduced_slots.keep_slots(obj, arguments, unpickling.state_to_send(obj, state))
-            made_of = (home, _unshared(obj.__qualname__), class_ids.class_id(obj), maker, arguments)
+            arguments, state = reduced_slots.keep_slots(obj, arguments, unpickling_context.state_to_send(obj, state))
+            made_of = (home, _unshared(obj.__qualname__), travelling_classes.class_id(obj), maker, arguments)
             state = self._open_classes.class_state(obj, setter, state)
-            return unpickling.make_class, made_of, state, None, None, calls.no_state
+            return constructors.make_class, made_of, state, None, None, calls.no_state
         if isinstance(obj, FunctionType) and by_cloudpickle:
             state, setter = self._function_state(obj, state, setter)
         if home is not None:
-            maker, arguments = unpickling.make, (home, maker, arguments)
+            maker, arguments = constructors.make, (home, maker, arguments)
         return maker, arguments, state, None, None, setter
 
     def _function_state(self, function: FunctionType, state: Any, setter: Any) -> tuple[Any, Any]:
@@ -118,7 +120,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if function.__closure__:
             attributes, slots = state
             state = attributes, {**slots, "__closure__": tuple(map(_content, function.__closure__))}
-            setter = unpickling.set_function_state
+            setter = constructors.set_function_state
         return self._open_classes.function_state(function, state), setter
 
     def _definition(self, cls: type) -> definitions.Definition:
@@ -126,7 +128,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         found = self._definitions.get(id(cls))
         if found is None:
             reduce = functools.partial(_definition_pickle, cls, self._definition)
-            found = self._definitions[id(cls)] = definitions.Definition(class_ids.class_id(cls), reduce)
+            found = self._definitions[id(cls)] = definitions.Definition(travelling_classes.class_id(cls), reduce)
         return found
 
     def forget_definitions(self) -> None:
@@ -152,7 +154,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         if id(names) not in self.globals_ref:
             module = names.get("__name__")
             if isinstance(module, str) and (found := sys.modules.get(module)) is not None and vars(found) is names:
-                self.globals_ref[id(names)] = unpickling.Namespace(_unshared(module))
+                self.globals_ref[id(names)] = constructors.Namespace(_unshared(module))
         made_of = super()._function_getnewargs(func)
         return (*made_of[:-1], tuple(map(self._empty_cell, func.__closure__))) if func.__closure__ else made_of
 
@@ -176,7 +178,7 @@ class _DefinitionPickler(Pickler):
 
     def persistent_id(self, obj: Any) -> int | None:
         """Return the number of a class's definition among those needed; None for any other object."""
-        if not issubclass(type(obj), type) or obj is self._defined or not unpickling.comes_back(obj):
+        if not issubclass(type(obj), type) or obj is self._defined or not unpickling_context.comes_back(obj):
             return None
         self.needed.setdefault(id(obj), self._get_definition(obj))
         return list(self.needed).index(id(obj))
@@ -254,7 +256,7 @@ def make_code(source: str, parameters: tuple[Any, ...]) -> CodeType:
         The arguments of ``CodeType``.
     """
     code = CodeType(*parameters)
-    unpickling.note_code(code)
+    unpickling_context.note_code(code)
     if source and code.co_filename not in linecache.cache:
         tracebacks.cache_source(code.co_filename, source)
     return code
@@ -310,7 +312,7 @@ def dumps(value: Any, buffer_callback: "Callable[[], Callable[[pickle.PickleBuff
 
 def _home(value: Any) -> tuple[str, str] | None:
     """Return the module and the name to which an object is bound; None for none."""
-    found = unpickling.module_binding(value)
+    found = module_binding(value)
     return (_unshared(found[0]), _unshared(found[1])) if found is not None else None
 
 

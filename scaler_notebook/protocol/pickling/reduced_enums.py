@@ -10,8 +10,9 @@ import enum
 from enum import Enum
 from typing import Any
 
-from . import class_ids, unpickling
+from . import travelling_classes
 from .importable import importable
+from .loading import unpickling_context
 
 # Types of attributes that cannot refer to the class, and so can be set from the start.
 _PLAIN = (int, str, float, bytes, bool, type(None), *([enum.FlagBoundary] if hasattr(enum, "FlagBoundary") else ()))
@@ -48,7 +49,7 @@ def reduce_class(cls: Any) -> Any:
         {"__module__": cls.__module__, "__qualname__": cls.__qualname__},
         cls._member_type_,
         (plain, skeletons, names, stored),
-        class_ids.class_id(cls),
+        travelling_classes.class_id(cls),
     )
     return _make_class, made, (rest, later), None, None, _set_class
 
@@ -99,8 +100,8 @@ def _make_class(
 ) -> Any:
     """Make an enum with its members, without what may refer to the class. Called by pickles."""
     plain, skeletons, names, stored = skeleton
-    if (found := class_ids.known(tracker_id)) is not None:
-        unpickling.note_arrival(found)
+    if (found := travelling_classes.known(tracker_id)) is not None:
+        unpickling_context.note_arrival(found)
         _set_class(found, (plain, [attributes for _, attributes in skeletons]))
         return found
     cls: Any = type.__new__(metaclass, name, bases, where)
@@ -115,13 +116,13 @@ def _make_class(
     for attribute, value in {**own, "_member_type_": base, "_member_map_": by_name, "_value2member_map_": {}}.items():
         type.__setattr__(cls, attribute, value)
     _index_values(cls)
-    registered = class_ids.register(cls, tracker_id)
-    unpickling.note_arrival(registered)
+    registered = travelling_classes.register(cls, tracker_id)
+    unpickling_context.note_arrival(registered)
     return registered
 
 
 def _set_class(cls: Any, state: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
-    if class_ids.is_ours(cls):
+    if travelling_classes.is_ours(cls):
         return
     rest, later = state
     for name, value in rest.items():

@@ -10,8 +10,9 @@ from typing import Any
 
 from cloudpickle import cloudpickle
 
-from . import class_ids, unpickling
+from . import travelling_classes
 from .importable import importable
+from .loading import unpickling_context
 
 # The metaclasses of ctypes, which are not found by name; each is found as the type of an example.
 _POINTER, _ARRAY, _FUNCTION = type(ctypes._Pointer), type(ctypes.Array), type(ctypes.CFUNCTYPE(None))
@@ -30,7 +31,7 @@ def _new_type(new: Any) -> Any:
     if importable(new, new.__qualname__):
         return NotImplemented
     names = {"__qualname__": new.__qualname__, "__module__": new.__module__}
-    return _make_new_type, (new.__name__, new.__supertype__, names, class_ids.class_id(new))
+    return _make_new_type, (new.__name__, new.__supertype__, names, travelling_classes.class_id(new))
 
 
 def _make_new_type(name: str, supertype: Any, names: dict[str, str], tracker_id: str) -> Any:
@@ -57,7 +58,7 @@ def _variable(var: Any) -> Any:
         if value is not unset and getattr(value, "__name__", None) != "NoDefault":
             options[option] = value
     constraints = getattr(var, "__constraints__", ())
-    tracker_id = class_ids.class_id(var)
+    tracker_id = travelling_classes.class_id(var)
     return _make_variable, (type(var), var.__name__, constraints, options, var.__module__, tracker_id)
 
 
@@ -156,17 +157,17 @@ def reduce_ctype(cls: Any) -> Any:
 
 
 def _make_ctype(kind: Any, name: str, bases: tuple[Any, ...], given: dict[str, Any], tracker_id: str) -> Any:
-    made = class_ids.known(tracker_id)
+    made = travelling_classes.known(tracker_id)
     if made is None:
         made = cloudpickle._make_skeleton_class(kind, name, bases, given, None, None)
-        made = class_ids.register(made, tracker_id)
-    unpickling.note_arrival(made)
+        made = travelling_classes.register(made, tracker_id)
+    unpickling_context.note_arrival(made)
     return made
 
 
 def _set_ctype(cls: Any, state: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> None:
     """Set the attributes and the layout of a type of ctypes. Called by pickles."""
-    if class_ids.is_ours(cls):
+    if travelling_classes.is_ours(cls):
         return
     attributes, slots, layout = state
     replaced = [vars(cls).get(name) for name in attributes]

@@ -22,8 +22,9 @@ from enum import EnumMeta
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from . import reduced_arrays, reduced_enums, reduced_types, unpickling
+from . import reduced_arrays, reduced_enums, reduced_types
 from .importable import importable, travels_by_value
+from .loading import unpickling_context
 
 # The code of every function that ``singledispatch`` returns.
 _DISPATCHING = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
@@ -281,7 +282,7 @@ def _make_json_scanner(settings: dict[str, Any]) -> Any:
 
 
 def _make_weak(cls: Any, content: Any) -> Any:
-    unpickling.keep(content)
+    unpickling_context.keep(content)
     return cls(content)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
+from scaler_notebook.protocol.pickling.loading.unpickling_context import MAIN, UnpicklingContext
 from scaler_notebook.task.bindings import Bindings
 from scaler_notebook.task.isolation.patching import patches
 from scaler_notebook.task.isolation.patching.attribute_stores import with_inner_code

@@ -16,7 +16,7 @@ from cloudpickle.cloudpickle import _find_imported_submodules
 
 from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.pickling.importable import importable
-from scaler_notebook.protocol.pickling.unpickling import MAIN, UnpicklingContext
+from scaler_notebook.protocol.pickling.loading.unpickling_context import MAIN, UnpicklingContext
 
 LARGEST = 16 * 1024  # bytes of a pickle
 MOST = 16  # functions: what a process keeps that waits for tasks is small

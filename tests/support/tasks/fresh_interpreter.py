@@ -18,7 +18,7 @@ from scaler_notebook.protocol.messages import Payload
 SERVER = """
 import pickle, sys
 from scaler_notebook.protocol import payloads
-from scaler_notebook.protocol.pickling.unpickling import UnpicklingContext
+from scaler_notebook.protocol.pickling.loading.unpickling_context import UnpicklingContext
 def run(payload, expression, again):
     context = UnpicklingContext()
     sys.modules["__main__"] = context.main

@@ -12,7 +12,7 @@ import pytest
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload, SegmentRef
-from scaler_notebook.protocol.pickling.unpickling import UnpicklingContext
+from scaler_notebook.protocol.pickling.loading.unpickling_context import UnpicklingContext
 
 NOTEBOOK = """
 from enum import Enum

@@ -23,7 +23,7 @@ from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.exceptions import exception_pickling, failures, restoring
 from scaler_notebook.protocol.exceptions.exception_parts import pickles_itself
 from scaler_notebook.protocol.payloads import OUT_OF_BAND
-from scaler_notebook.protocol.pickling import unpickling
+from scaler_notebook.protocol.pickling.loading import constructors
 
 BaseExceptionGroup: Any = getattr(builtins, "BaseExceptionGroup", None)  # Python 3.11
 ExceptionGroup: Any = getattr(builtins, "ExceptionGroup", None)
@@ -546,8 +546,8 @@ def test_a_class_that_cannot_be_loaded_is_named_in_words(monkeypatch: pytest.Mon
     def make_class(*parts: Any) -> type:
         raise TypeError(parts)
 
-    make_class.__module__, make_class.__qualname__ = unpickling.__name__, "make_class"
-    monkeypatch.setattr(unpickling, "make_class", make_class)
+    make_class.__module__, make_class.__qualname__ = constructors.__name__, "make_class"
+    monkeypatch.setattr(constructors, "make_class", make_class)
     back = travelled(Local("words"))
     assert type(back) is RuntimeError
     assert "Local: words (the exception itself could be pickled, but not loaded: TypeError: " in str(back)

@@ -14,7 +14,7 @@ import pytest
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
-from scaler_notebook.protocol.pickling.unpickling import UnpicklingContext
+from scaler_notebook.protocol.pickling.loading.unpickling_context import UnpicklingContext
 from scaler_notebook.task.calls.kept_function import MOST, FunctionKeeper
 
 SOURCE = '''

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from scaler_notebook.protocol.pickling import unpickling
+from scaler_notebook.protocol.pickling.loading import constructors
 
 from .calls import Call, LateCall, set_closure_variable, set_global
 
@@ -80,8 +80,8 @@ class OpenClasses:
         def begin(begun: LateCall) -> tuple[Any, ...]:
             self._postponed[id(cls)] = []
             attributes, slots = state
-            now = self._split(attributes, unpickling.set_class_attribute, begun) if self._postpones else attributes
-            return unpickling.set_class_state, (cls, setter, (now, slots))
+            now = self._split(attributes, constructors.set_class_attribute, begun) if self._postpones else attributes
+            return constructors.set_class_state, (cls, setter, (now, slots))
 
         def close(_: LateCall) -> tuple[Any, ...]:
             return list, (), None, iter(self._postponed.pop(id(cls)))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from scaler_notebook.protocol.pickling import class_ids
+from scaler_notebook.protocol.pickling import travelling_classes
 from scaler_notebook.task.calls.chunk import ChunkCall
 from scaler_notebook.task.calls.generator import GeneratorCall
 
@@ -150,7 +150,7 @@ class Patches:
     def _watch_unnamed(self, owner: Any) -> None:
         """Note the values of all attributes that the code may replace without naming the object."""
         kind = type(owner)  # and not isinstance, which asks a proxy for what it stands for
-        is_class = issubclass(kind, type) and vars(owner).get("__module__") and not class_ids.travels(owner)
+        is_class = issubclass(kind, type) and vars(owner).get("__module__") and not travelling_classes.travels(owner)
         if is_class or issubclass(kind, ModuleType):
             watched = self._watch(owner, self._names)
             if self._by_name:
@@ -198,7 +198,7 @@ class Patches:
     def _is_of_task(self, value: Any) -> bool:
         kind = type(value)
         if issubclass(kind, type):
-            return class_ids.travels(value) or vars(value).get("__module__") == "__main__"
+            return travelling_classes.travels(value) or vars(value).get("__module__") == "__main__"
         if kind is MethodType:
             value = value.__func__
         if type(value) is FunctionType:
@@ -230,7 +230,7 @@ def _parts(value: Any) -> Iterable[Any]:
     if kind in (ChunkCall, GeneratorCall):
         return (value.func,)
     own = value if issubclass(kind, type) else kind
-    return [*vars(own).values(), *attributes_of(value).values()] if class_ids.travels(own) else ()
+    return [*vars(own).values(), *attributes_of(value).values()] if travelling_classes.travels(own) else ()
 
 
 def _content(cell: CellType) -> tuple[Any, ...]:

@@ -1,15 +1,17 @@
-"""The ids of classes that travel by value, and the classes that came to this process in that way.
+"""The classes of this process that travel by value: their ids, where they are from, and which have their state.
 
 A class that came has the state that its last sender gave it. A class that this process has defined, and that comes
 back, keeps the process's own state: what others know of it is older.
 """
 
+import contextlib
 import weakref
 from typing import Any
 
 from cloudpickle import cloudpickle
 
 _arrived: weakref.WeakSet[Any] = weakref.WeakSet()
+_complete: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def class_id(cls: Any) -> str:
@@ -51,3 +53,17 @@ def register(cls: Any, tracker_id: str) -> Any:
 def is_ours(cls: Any) -> bool:
     """Return whether this process has defined a class itself."""
     return cls not in _arrived
+
+
+def mark_complete(cls: Any) -> None:
+    """Mark a class as defined here, or fully loaded: from now on no result changes its state."""
+    with contextlib.suppress(TypeError):  # a metaclass without a hash
+        _complete.add(cls)
+
+
+def is_complete(cls: Any) -> bool:
+    """Return whether a class is defined here, or fully loaded."""
+    try:
+        return cls in _complete
+    except TypeError:  # a metaclass without a hash
+        return False
