@@ -13,3 +13,8 @@ def format_bytes(size: float) -> str:
         if size < 999.95:  # else one decimal would read 1000.0
             return f"{size:.1f} {unit}"
     return f"{size / 1000:,.1f} {largest}"
+
+
+def thin_spaced(text: str) -> str:
+    """Return a text with thin spaces between the thousands of its numbers, as views write them, in place of commas."""
+    return text.replace(",", "\u2009")

@@ -37,7 +37,7 @@ from scaler_notebook.protocol.states import CancelReason, TaskState
 from .cancel_policy import CancelPolicy
 from .future_session import FutureSession
 from .outcome import Failure, Outcome
-from .output import Display, Logs, Output, Piece, Text
+from .output import Display, Logs, Output, Piece
 from .references import reduce_as_input
 from .trace import Moment, Trace
 
@@ -281,10 +281,6 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
     def logs(self) -> Logs:
         """The text that the task wrote to stdout and stderr so far, its subprocesses included."""
         return self._output.logs()
-
-    def texts(self, start: int) -> list[Text]:
-        """Return what the task wrote, in order, as ``(stream, text)``, without the first ``start`` pieces."""
-        return self._output.texts(start)
 
     @property
     def displays(self) -> tuple[Display, ...]:

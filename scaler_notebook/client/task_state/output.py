@@ -192,10 +192,6 @@ class Output:
         out, err = ("".join(text for stream, text in parts if stream is wanted) for wanted in LogStream)
         return Logs(out, err)
 
-    def texts(self, start: int) -> list[Text]:
-        """Return the text in order, as ``(stream, text)``, without the first ``start`` pieces."""
-        return self._texts[start:]
-
     def displays(self) -> tuple[Display, ...]:
         """Return the displays that a notebook would show."""
         return tuple(part.display() for part in list(self._shown) if isinstance(part, _DisplaySlot))

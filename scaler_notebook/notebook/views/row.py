@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+from scaler_notebook.quantities import thin_spaced
+
 from .static.terminal_text import one_line
 
 State = Literal["submitted", "running", "cancelling", "finished", "cancelled"]
@@ -105,8 +107,8 @@ def progress_words(progress: RowProgress) -> str:
     """Write progress in words: ``3 / 10 · fitting``."""
 
     def amount(n: float) -> str:
-        """Write a number with thin spaces between its thousands."""
-        return f"{n:,.2f}".rstrip("0").rstrip(".").replace(",", "\u2009")
+        """Write a number without needless decimals."""
+        return thin_spaced(f"{n:,.2f}".rstrip("0").rstrip("."))
 
     total, note = progress["total"], one_line(progress["note"])
     share = f" / {amount(total)}" if total else ""

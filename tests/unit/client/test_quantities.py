@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaler_notebook.quantities import format_bytes
+from scaler_notebook.quantities import format_bytes, thin_spaced
 from scaler_notebook.wording import counted, sentence, with_article
 
 
@@ -46,6 +46,7 @@ def test_an_article_is_as_its_noun_is_spoken() -> None:
 def test_one_is_not_several() -> None:
     assert [counted(n, "worker") for n in (0, 1, 2)] == ["0 workers", "1 worker", "2 workers"]
     assert counted(1000, "process", "processes") == "1,000 processes"
+    assert thin_spaced(counted(1_000_000, "task")) == "1\u2009000\u2009000 tasks"
 
 
 def test_a_sentence_has_one_stop() -> None:

@@ -120,7 +120,7 @@ class ScalerEngine:
 
     def adopt(self, task: Task) -> tuple[Task, Task]:
         """Copy a task's buffers, and return the task to send, which also serves for other tries."""
-        task = replace(task, function=_copied(task.function), arguments=_copied(task.arguments))
+        task = replace(task, function=payloads.copied(task.function), arguments=payloads.copied(task.arguments))
         return task, task
 
     def adopt_object(self, object_id: str, content: Payload) -> Payload:
@@ -133,7 +133,7 @@ class ScalerEngine:
         content
             The pickled value.
         """
-        return _copied(content)
+        return payloads.copied(content)
 
     def disown(self, name: str) -> None:
         """Do nothing: copies are freed with the messages that hold them."""
@@ -197,7 +197,3 @@ class ScalerEngine:
     def _publish(self, message: EngineMessage) -> None:
         if self._loop is not None:
             self._deliver([message])
-
-
-def _copied(payload: Payload) -> Payload:
-    return payloads.copied(payload)

@@ -17,6 +17,7 @@ from scaler_notebook.notebook.views.live_display import (
 )
 from scaler_notebook.notebook.views.notices.watch import watch
 from scaler_notebook.notebook.views.publisher import publisher
+from scaler_notebook.quantities import thin_spaced
 from scaler_notebook.wording import counted
 
 from . import static_html
@@ -162,7 +163,7 @@ def title_of(group: FutureGroup[Any]) -> str:
     """Return the title above the board of a group."""
     if not len(group):
         return f"{group.name}, an empty group" if group.name else "an empty group"
-    return group.name or counted(len(group), "task").replace(",", "\u2009")  # as the chips write numbers
+    return group.name or thin_spaced(counted(len(group), "task"))  # as the chips write numbers
 
 
 def show(group: FutureGroup[Any]) -> None:

@@ -12,6 +12,7 @@ from scaler_notebook.notebook.views.card import feed
 from scaler_notebook.notebook.views.feed import LONGEST_NAME, Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
+from scaler_notebook.quantities import thin_spaced
 from scaler_notebook.wording import counted
 
 from .board_row import FAILED, LOST, BoardRow
@@ -261,7 +262,7 @@ class BoardFeed(Feed):
         futures = [future for number in numbers if (future := self._table.future(number)) is not None]
         asked = sum(ask_to_stop(future, force) for future in futures)
         verb = "to be killed" if force else "asked to stop"
-        self._say(f"{counted(asked, 'task')} {verb}", len(numbers) - asked)
+        self._say(f"{thin_spaced(counted(asked, 'task'))} {verb}", len(numbers) - asked)
 
     def _say(self, text: str, ended: int = 0) -> None:
         """Answer a click.
@@ -275,7 +276,7 @@ class BoardFeed(Feed):
         """
         if ended:
             only = text.startswith("0 ")
-            late = f"{ended:,} had already ended"
+            late = f"{thin_spaced(f'{ended:,}')} had already ended"
             text = late if only else f"{text}; {late}"
         self._answers += 1
         self._answer = {"number": self._answers, "text": text}

@@ -8,6 +8,7 @@ from typing import Any
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.protocol.errors import EngineStartError
+from scaler_notebook.quantities import thin_spaced
 from scaler_notebook.wording import counted
 
 from .board_row import CANCELLED, CANCELLING, FAILED, LOST
@@ -64,7 +65,7 @@ class RowRetries:
             later = {number for number in numbers if kinds[number] == CANCELLING}
             self._when_stopped |= later
             self._table.take_in()
-        self._say(f"{said}; {counted(len(later), 'task')} will be, once stopped" if later else said)
+        self._say(f"{said}; {_tasks(len(later))} will be, once stopped" if later else said)
 
     def _submit_again(self, numbers: list[int]) -> str:
         """Submit the calls of rows again; return what became of that, in words."""
@@ -83,4 +84,9 @@ class RowRetries:
             again += 1
             if group is None or not any(each is new for each in group):  # a user's own retry is not in it either
                 self._retried.append(new)
-        return "; ".join(filter(None, [f"{counted(again, 'task')} submitted again", problem]))
+        return "; ".join(filter(None, [f"{_tasks(again)} submitted again", problem]))
+
+
+def _tasks(number: int) -> str:
+    """Write a number of tasks as the board does."""
+    return thin_spaced(counted(number, "task"))

@@ -14,6 +14,7 @@ from scaler_notebook.notebook.views.row import duration
 from scaler_notebook.notebook.views.static.badges import Badge, badge_html, badge_of
 from scaler_notebook.notebook.views.static.static_html import CARD, LINE, MONO, MUTED
 from scaler_notebook.notebook.views.static.terminal_text import TEXT_WIDTH, one_line, plain
+from scaler_notebook.quantities import thin_spaced
 
 from .board_row import KINDS, BoardRow, Kind
 
@@ -65,8 +66,8 @@ def counts_text(counts: Mapping[Kind, int]) -> str:
 
 
 def _amount(number: int) -> str:
-    """Write a number as the live board does, with thin spaces between its thousands."""
-    return f"{number:,}".replace(",", "\u2009")
+    """Write a number as the live board does."""
+    return thin_spaced(f"{number:,}")
 
 
 def text(title: str, counts: Mapping[Kind, int], rows: Sequence[BoardRow], *, now: float | None = None) -> str:
