@@ -15,6 +15,8 @@ OFFERED = """
 
 # By the name that ipyparallel, multiprocessing, Dask, Ray or joblib has.
 OF_EXECUTORS = {
+    "abort": "cancel_all()",
+    "adapt": "scale(n), or NotebookExecutor(idle_timeout=seconds)",
     "apply": "submit(f, *args).result()",
     "apply_async": "submit(f, *args)",
     "apply_sync": "submit(f, *args).result()",
@@ -28,11 +30,30 @@ OF_EXECUTORS = {
     "persist": "submit(f, *args), whose future may be an argument of other submits",
     "put": "send_object(value)",
     "replicate": "send_object(value)",
+    "retire_workers": "scale(n)",
     "scatter": "send_object(value), or map_async(f, items) for a call with each item",
     "starmap_async": "map_async(f, *zip(*items))",
     "terminate": "disconnect()",
 }
+OF_FUTURES = {
+    "abort": "cancel()",
+    "close": "cancel()",
+    "get": "result()",
+    "join": "scaler_notebook.wait([future])",
+    "key": "task_id",
+    "kill": "cancel()",
+    "metadata": "profiling_info(), or trace()",
+    "ready": "done()",
+    "status": "state",
+    "stderr": "logs.stderr",
+    "stdout": "logs.stdout",
+    "successful": "done() and not future.failed",
+    "terminate": "cancel()",
+    "traceback": "exception().__traceback__",
+    "wait": "scaler_notebook.wait([future])",
+}
 OF_GROUPS = {
+    "abort": "cancel()",
     "gather": "results()",
     "get": "results()",
     "join": "wait()",

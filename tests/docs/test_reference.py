@@ -11,6 +11,7 @@ import pytest
 import scaler_notebook
 from scaler_notebook import testing
 from scaler_notebook.cli.command import parser
+from scaler_notebook.client import names
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -48,6 +49,18 @@ def test_what_those_who_come_from_elsewhere_are_told_to_call_exists() -> None:
     ]
     assert len(named) > 30
     assert [each for each in named if not hasattr(owners[each[0]], each[1])] == []
+
+
+def test_what_those_who_come_from_elsewhere_call_has_its_counterpart_in_an_attribute_error() -> None:
+    page = (REFERENCE.parent / "coming-from.md").read_text(encoding="utf-8")
+    there = " ".join(re.findall(r"^\| (.*?) \| ", page, re.MULTILINE))
+    executor = set(dir(scaler_notebook.NotebookExecutor)) | set(names.OF_EXECUTORS)
+    future = set(dir(scaler_notebook.ScalerFuture)) | set(names.OF_FUTURES)
+    known = dict.fromkeys(("pool", "client", "cluster", "view"), executor)
+    known |= dict.fromkeys(("result", "ar", "fut"), future)
+    named = [each for each in re.findall(r"\b(\w+)\.(\w+)", there) if each[0] in known]
+    assert len(named) > 20
+    assert [each for each in named if each[1] not in known[each[0]]] == []
 
 
 def test_dir_of_a_future_lists_what_its_page_describes() -> None:

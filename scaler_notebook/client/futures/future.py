@@ -39,6 +39,13 @@ class ScalerFuture(ObservedTask, Generic[T]):
     discards the result and returns True.
     """
 
+    if not TYPE_CHECKING:  # as in EngineClient
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise an AttributeError, which says what other libraries' methods are called here."""
+            __tracebackhide__ = True
+            names.raise_missing(self, name, names.OF_FUTURES)
+
     def __dir__(self) -> list[str]:
         """List what users call; the rest is for views, agents and the standard library."""
         return [*names.OFFERED, *(name for name in super().__dir__() if name.startswith("_"))]

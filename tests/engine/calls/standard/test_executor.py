@@ -381,16 +381,19 @@ def test_what_others_call_it_is_said_with_what_it_is_called_here(name: str, word
             getattr(executor, "whatever")  # noqa: B009  # a type checker would refuse it
         with pytest.raises(AttributeError, match=r"'FutureGroup' object has no attribute 'get'; here it is results"):
             executor.map_async(abs, []).get()  # type: ignore[attr-defined]
+        with pytest.raises(AttributeError, match=r"'ScalerFuture' object has no attribute 'get'; here it is result"):
+            executor.submit(abs, -1).get()  # type: ignore[attr-defined]
 
 
 def test_every_name_of_others_has_its_counterpart_here(executor: NotebookExecutor) -> None:
     future = executor.submit(abs, -1)
     group = FutureGroup([future])
-    for owner, others in ((executor, names.OF_EXECUTORS), (group, names.OF_GROUPS)):
+    tables = {executor: names.OF_EXECUTORS, group: names.OF_GROUPS, future: names.OF_FUTURES}
+    for owner, others in tables.items():
         assert not any(hasattr(owner, name) for name in others)
         for words in others.values():
-            said = {each.rpartition(".")[2] for each in re.findall(r"([\w.]+)\(", words)} - {"list", "zip"}
-            assert said, words
+            calls = {each.rpartition(".")[2] for each in re.findall(r"([\w.]+)\(", words)} - {"list", "zip"}
+            said = calls or {words.partition(".")[0]}
             for name in said:
                 assert any(hasattr(each, name) for each in (owner, group, future, scaler_notebook)), words
 
