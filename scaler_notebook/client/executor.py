@@ -2,7 +2,7 @@
 
 import atexit
 import weakref
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from .submission.call_text import call_text
 from .submission.checked_values import checked_count, checked_workers
 from .submission.initializer import checked_initializer
 from .submission.iterables import are_at_hand, refuse_endless
-from .submission.options import names_options
+from .submission.options import checked_call, names_options, task_options
 from .task_state.cancel_policy import OnInterrupt
 from .waiting import callback_thread
 from .waiting.host import current_host
@@ -283,15 +283,81 @@ class NotebookExecutor(EngineClient, Executor):
 
         Raises
         ------
+        TypeError
+            ``fn`` is no function: a generator, for instance, which has begun here.
         ValueError
             The engine passes on no items: a cluster of OpenGRIS Scaler.
         Exception
             As :meth:`submit`.
         """
+        args, kwargs = checked_call(fn, args, kwargs)
+        return self._submit_stream(fn, args, kwargs, TaskOptions(call_text(fn, args, kwargs)))
+
+    @names_options
+    def submit_stream_verbose(
+        self,
+        fn: Callable[..., Iterable[T] | AsyncIterable[T]],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        priority: int = 0,
+        timeout: float | None = None,
+        capabilities: Mapping[str, int] | None = None,
+        resources: Mapping[str, float] | None = None,
+        memory_limit: float | None = None,
+        run_timeout: float | None = None,
+        gpus: float = 0,
+    ) -> ItemStream[T]:
+        """Do as :meth:`submit_stream`, with the call's arguments as two values and options beside them.
+
+        There are no retries: what was read before a failure would come again. The limits of time go on while the task
+        waits for its reader.
+
+        Parameters
+        ----------
+        fn
+            As for :meth:`submit_stream`.
+        args, kwargs, name, priority, timeout, capabilities, resources, memory_limit, run_timeout, gpus
+            As for :meth:`submit_verbose`.
+
+        Raises
+        ------
+        Exception
+            As :meth:`submit_stream` and :meth:`submit_verbose`.
+        """
+        args, kwargs = checked_call(fn, args, kwargs)
+        options = task_options(
+            call_text(fn, args, kwargs),
+            name=name,
+            priority=priority,
+            timeout=timeout,
+            capabilities=capabilities,
+            resources=resources,
+            memory_limit=memory_limit,
+            run_timeout=run_timeout,
+            gpus=gpus,
+        )
+        self._check_needs(options)
+        return self._submit_stream(fn, args, kwargs, options)
+
+    def _submit_stream(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], options: TaskOptions
+    ) -> ItemStream[Any]:
+        """Submit a call that returns an iterable; a ValueError if the engine passes on no items.
+
+        Parameters
+        ----------
+        fn
+            What is called.
+        args, kwargs
+            Its positional arguments, and the others by name.
+        options
+            The options of the task.
+        """
         if not self._running_session().engine.sends_items:
             raise ValueError(f"{self.address} passes on no items before a task's end: return them, as a list")
-        name = call_text(fn, args, kwargs)
-        return self._calls.submit_stream(fn, args, kwargs, TaskOptions(name))
+        return self._calls.submit_stream(fn, args, kwargs, options)
 
     @property
     def _max_workers(self) -> int:

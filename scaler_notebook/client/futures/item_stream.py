@@ -39,6 +39,11 @@ class ItemStream(ScalerFuture[int], Generic[T]):
         self._taken = 0  # items that were read
         self._told = 0  # of these, those that the task knows of
 
+    @property
+    def has_reader(self) -> bool:
+        """Whether an item was read: then somebody decides when there were enough."""
+        return self._taken > 0
+
     # ------------------------------------------------------------------ reading
 
     def __iter__(self) -> Generator[T, None, None]:

@@ -1,6 +1,7 @@
 """The lifetime of a session: when it can take tasks, and how it ends."""
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from scaler_notebook.client.agent.future_manager import FutureManager
 from scaler_notebook.client.futures.completion import wait as wait_for
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.client.futures.item_stream import ItemStream
 from scaler_notebook.client.task_state.outcome import Outcome
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.locks import call_locked
@@ -23,6 +25,7 @@ from scaler_notebook.protocol.messages import TaskResult
 from .pause import Pause
 
 PREVIEW_PATIENCE = 0.5  # seconds that an engine is kept for the previews which are being made
+UNREAD_PATIENCE = 5.0  # seconds until streams that nobody has read are named
 END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
 
 
@@ -123,7 +126,7 @@ class Lifetime:
             return
         self._pause.end()
         try:
-            wait_for(self.unfinished())
+            self._wait_for_unfinished()
             if self.alive:
                 self._manager.wait_for_previews(PREVIEW_PATIENCE)
         except KeyboardInterrupt:
@@ -133,6 +136,18 @@ class Lifetime:
                 self.finish_later()
             raise
         self.close()
+
+    def _wait_for_unfinished(self) -> None:
+        """Wait for the unfinished tasks, and name the streams that nobody has read: one of them may have no end."""
+        left = wait_for(self.unfinished(), UNREAD_PATIENCE).not_done
+        unread = [each.call for each in left if isinstance(each, ItemStream) and not each.has_reader]
+        if unread:
+            print(
+                f"scaler_notebook waits for the end of {', '.join(unread)}, of which nobody has read an item: a stream "
+                "without an end is to be cancelled before, by its cancel(). An interrupt (Ctrl-C) ends this wait.",
+                file=sys.stderr,
+            )
+        wait_for(left)
 
     def finish_later(self) -> None:
         """Do as :meth:`finish` does, on a thread of its own."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from scaler_notebook.engines.local.client.watching import stacks
 from scaler_notebook.engines.local.client.watching.frames import CannotLook, SampledFrame
+from scaler_notebook.task.calls.generator import WAITS
 
 from .observed_task import ObservedTask
 
 PATIENCE = 2.0  # seconds that a task gets to come to its own code: its process has work to do before and after it
 PAUSE = 0.01  # seconds between two samples meanwhile
+BETWEEN = "between two of its own lines"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class TaskStack:
         The process that runs it.
     frames
         The frames of the task's own code, the outermost first. Empty: its process did something else for two
-        seconds, as before and after a call with very large arguments or results.
+        seconds, as before and after a call with very large arguments or results; or a generator waits for its reader.
     means
         How they were sampled: ``py-spy`` or ``faulthandler``.
     """
@@ -37,8 +39,8 @@ class TaskStack:
     means: str
 
     def __str__(self) -> str:
-        lines = f"{self.call} in process {self.processor} is now here (innermost last):"
-        return "\n".join([lines, *_frame_lines(self.frames)])
+        place = "here (innermost last):" if self.frames else BETWEEN
+        return "\n".join([f"{self.call} in process {self.processor} is now {place}", *_frame_lines(self.frames)])
 
     def __repr__(self) -> str:
         return str(self)
@@ -53,9 +55,15 @@ def stack_of(future: ObservedTask) -> TaskStack:
         The task does not run, or its process cannot be looked at.
     """
     until = time.monotonic() + PATIENCE
-    while not (found := _sample(future)).frames and time.monotonic() < until:
+    while not (found := _sample(future)).frames and not _waits_for_reader(future) and time.monotonic() < until:
         time.sleep(PAUSE)
     return found
+
+
+def _waits_for_reader(future: ObservedTask) -> bool:
+    """Return whether a task is a generator that waits, so that no code of its own runs."""
+    said = future.progress
+    return said is not None and said.note == WAITS
 
 
 def _sample(future: ObservedTask) -> TaskStack:

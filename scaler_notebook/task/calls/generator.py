@@ -1,6 +1,6 @@
 """A generator as a task: its items are sent as they come, and it waits when its reader does not keep up."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -48,10 +48,11 @@ class GeneratorCall:
         if isinstance(given, AsyncIterable):
             return self._send_all_async(aiter(given), channel)
         if not isinstance(given, Iterable):
-            name, kind = current_task().name, type(given).__name__
-            raise TypeError(
-                f"{name} gives no items: it returns {with_article(kind)}, which is not iterable. submit() takes it"
-            )
+            what = f"it returns {with_article(type(given).__name__)}, which is not iterable"
+            if isinstance(given, Coroutine):
+                given.close()  # or a warning would say that nobody has awaited it
+                what = "it is a coroutine, an async def without yield"
+            raise TypeError(f"{current_task().name} gives no items: {what}. submit() takes it")
         return self._send_all(iter(given), channel)
 
     def _send_all(self, items: Iterator[Any], channel: ItemChannel) -> int:

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,6 +31,7 @@ from scaler_notebook import (
     as_completed,
     wait,
 )
+from scaler_notebook.client.session import lifetime
 from scaler_notebook.client.waiting.host import PlainHost
 from scaler_notebook.protocol.messages import ItemsTaken, Payload, TaskCancel, TaskItem
 from scaler_notebook.task.calls.generator import AHEAD, WAITS
@@ -186,6 +188,7 @@ def test_one_that_nobody_reads_holds_nobody_up_and_says_that_it_waits(
 ) -> None:
     stream = executor_of_one.submit_stream(marks, str(tmp_path / "mark"))
     until_waiting(stream, AHEAD)
+    assert str(stream.where()).endswith(" is now between two of its own lines")
     assert executor_of_one.submit(abs, -1).result(SAFETY) == 1
     assert stream.cancel(SAFETY)
 
@@ -223,6 +226,29 @@ def test_and_so_does_who_leaves_the_executor(kind: Callable[[], NotebookExecutor
     with kind() as executor:
         stream = executor.submit_stream(numbers, 5 * AHEAD)
     assert list(stream) == list(range(5 * AHEAD))
+
+
+class EndsWhenToldOf(io.StringIO):
+    """A stderr that ends a stream as soon as something is written about it."""
+
+    def __init__(self, executor: InMemoryExecutor, stream: ItemStream[Any]) -> None:
+        super().__init__()
+        self.executor, self.stream = executor, stream
+
+    def write(self, text: str) -> int:
+        if not self.stream.done():
+            self.executor.engine.finish(self.stream, 0)
+        return super().write(text)
+
+
+def test_who_waits_for_one_without_an_end_is_told_which(
+    scripted: InMemoryExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = scripted.submit_stream(marks, "")
+    monkeypatch.setattr(lifetime, "UNREAD_PATIENCE", 0.01)
+    monkeypatch.setattr(sys, "stderr", said := EndsWhenToldOf(scripted, stream))
+    scripted.shutdown()
+    assert "waits for the end of marks(''), of which nobody has read an item" in said.getvalue()
 
 
 # ---------------------------------------------------------------- errors
@@ -279,6 +305,35 @@ def test_what_gives_no_items_is_named(any_executor: NotebookExecutor) -> None:
     function: Any = abs
     with pytest.raises(TypeError, match=r"abs\(-3\) gives no items: it returns an int"):
         list(any_executor.submit_stream(function, -3))
+
+
+async def returns_a_list(count: int) -> list[int]:
+    return [count]
+
+
+def test_so_is_a_coroutine_and_nothing_else_is_said_of_it(executor: NotebookExecutor) -> None:
+    function: Any = returns_a_list
+    stream: ItemStream[Any] = executor.submit_stream(function, 3)
+    with pytest.raises(TypeError, match=r"returns_a_list\(3\) gives no items: it is a coroutine, an async def without"):
+        list(stream)
+    assert str(stream.logs) == ""
+
+
+def test_a_generator_that_has_begun_here_is_refused(scripted: InMemoryExecutor) -> None:
+    begun: Any = numbers(3)
+    with pytest.raises(TypeError, match="fn is a function, or anything else that can be called, not a generator"):
+        scripted.submit_stream(begun)
+
+
+def test_a_stream_has_the_options_of_a_task_but_retries(executor: NotebookExecutor) -> None:
+    options: dict[str, Any] = {"name": "some numbers", "priority": 1, "run_timeout": SAFETY, "timeout": SAFETY}
+    stream = executor.submit_stream_verbose(numbers, (3,), **options)
+    assert (stream.call, list(stream)) == ("some numbers", [0, 1, 2])
+    slow = executor.submit_stream_verbose(sleeps, run_timeout=0.05)
+    with pytest.raises(TaskCancelledError, match=r"sleeps\(\): timed out, its run_timeout of 0.05 s is over"):
+        list(slow)
+    with pytest.raises(TypeError, match=r"submit_stream_verbose\(\) has no option 'retries'"):
+        executor.submit_stream_verbose(numbers, (3,), retries=1)  # type: ignore[call-arg]
 
 
 def forks() -> Iterator[Any]:

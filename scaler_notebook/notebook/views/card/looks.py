@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
-from scaler_notebook.client.task_state.stack import TaskStack, process_of
+from scaler_notebook.client.task_state.stack import BETWEEN, TaskStack, process_of
 from scaler_notebook.notebook.views import frames
 from scaler_notebook.notebook.views.feed import Content
 from scaler_notebook.notebook.views.publisher import publisher
@@ -15,7 +15,6 @@ from scaler_notebook.quantities import format_bytes
 
 FIRST_LOOK = 0.25  # seconds after the start: what ends before is not looked at
 INTERVAL = 1.0  # seconds between two looks
-BETWEEN = "between two of its own lines"  # as at its very beginning and end
 
 
 class Looks:
