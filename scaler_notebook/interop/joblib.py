@@ -20,11 +20,11 @@ from joblib.parallel import AutoBatchingMixin, FallbackToBackend, ParallelBacken
 from scaler_notebook.client.executor import NotebookExecutor, latest
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.permission import may_wait
+from scaler_notebook.task.modules.joblib_backend import NAME
 from scaler_notebook.wording import with_article
 
 from .parallel_call import Completed, Job, ParallelCall
 
-NAME = "scaler_notebook"
 MAX_NESTING = 2  # levels of Parallel within Parallel whose calls are tasks; deeper ones run in their task
 # Options about memory maps and process pools, which are replaced by shared memory and by the executor.
 WITHOUT_EFFECT = frozenset(

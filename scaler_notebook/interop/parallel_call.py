@@ -12,8 +12,10 @@ from joblib.parallel import ParallelBackendBase
 from scaler_notebook.client.executor import NotebookExecutor
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.client.submission.call_pickling import pickle_call
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.signal import Signal
+from scaler_notebook.protocol.errors import TaskSerializationError
 
 LOOK = 0.25  # seconds between two looks at a call of Parallel, for what no completed batch would tell
 
@@ -110,7 +112,10 @@ class ParallelCall:
 
     def _start(self, job: Job) -> None:
         """Make a batch a task."""
-        future = self._executor.submit_verbose(run_batch, (job.run, self._threads), name=_name(job.run))
+        try:
+            future = self._executor.submit_verbose(run_batch, (job.run, self._threads), name=_name(job.run))
+        except TaskSerializationError as error:
+            raise _error_of_call(job.run, error) from error.__cause__
         job.future = future
         with self._mutex:
             self._futures.add(future)
@@ -181,6 +186,24 @@ def run_batch(batch: Callable[[], list[Any]], threads: int | None) -> list[Any]:
         return batch()
     with threadpool_limits(threads):
         return batch()
+
+
+def _error_of_call(batch: Any, error: TaskSerializationError) -> TaskSerializationError:
+    """Return the error for a batch that cannot be pickled, in the words of the call in it which is to blame.
+
+    Parameters
+    ----------
+    batch
+        The batch.
+    error
+        The error in terms of the batch, for what is no batch of joblib's.
+    """
+    for function, args, kwargs in getattr(batch, "items", ()):
+        try:
+            pickle_call(function, args, kwargs)
+        except TaskSerializationError as found:
+            return found
+    return error
 
 
 def _name(batch: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -55,6 +56,16 @@ def test_the_backend_has_a_name_after_the_import() -> None:
         assert os.getpid() not in Parallel()(delayed(os.getpid)() for _ in range(2))
 
 
+def squares_by_name(count: int) -> list[int]:
+    with parallel_config(backend="scaler_notebook", n_jobs=2):
+        return list(Parallel()(delayed(square)(n) for n in range(count)))
+
+
+def test_a_task_knows_the_name_without_the_import() -> None:
+    with NotebookExecutor(n_workers=2) as executor:  # whose processes have imported no backend
+        assert executor.submit(squares_by_name, 3).result(SAFETY) == [0, 1, 4]
+
+
 @pytest.mark.parametrize("return_as", ["generator", "generator_unordered"])
 def test_results_come_as_they_are_ready(backend: ScalerBackend, return_as: str) -> None:
     found = Parallel(n_jobs=2, return_as=return_as)(delayed(square)(n) for n in range(20))
@@ -93,6 +104,12 @@ def test_an_exception_keeps_its_type_and_stops_the_rest(backend: ScalerBackend, 
         Parallel(n_jobs=2)(delayed(fails)(n) for n in range(100))
     assert not backend.executor.unfinished()
     assert Parallel(n_jobs=2)(delayed(square)(n) for n in range(4)) == [0, 1, 4, 9]
+
+
+def test_an_argument_that_cannot_be_pickled_is_named_as_its_caller_knows_it(backend: ScalerBackend) -> None:
+    with pytest.raises(pickle.PicklingError, match=r"^argument 1 of square cannot be pickled \(a _thread.lock\)"):
+        Parallel(n_jobs=2, batch_size=2)(delayed(square)(each) for each in (1, threading.Lock()))
+    assert Parallel(n_jobs=2)(delayed(square)(n) for n in range(3)) == [0, 1, 4]
 
 
 def test_a_timeout_stops_what_runs(backend: ScalerBackend) -> None:

@@ -51,6 +51,7 @@ from scaler_notebook.task.interruption.cancel_page import CancelPage
 from scaler_notebook.task.interruption.interrupts import ArmedRun, Interrupts
 from scaler_notebook.task.isolation.left_running import LeftoverDetector
 from scaler_notebook.task.isolation.process_state import ProcessState
+from scaler_notebook.task.modules.joblib_backend import name_backend
 from scaler_notebook.task.modules.notebook_modules import NotebookModules
 from scaler_notebook.task.progress import watch_for_bars
 from scaler_notebook.task.runner import NO_INPUTS, TaskCall, TaskRunner, Transport, TryResult
@@ -89,6 +90,7 @@ def main(sock: socket.socket, page_fd: int, records_fd: int, claims_fd: int) -> 
         streams = TaskStreams(records_fd)
         streams.begin()
         watch_for_bars()
+        name_backend()
         displays.watch_for_ipython()
         stack_dump.install()
         _Worker(sock, page, streams, Claims(claims_fd)).serve()

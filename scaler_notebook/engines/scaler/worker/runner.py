@@ -38,6 +38,7 @@ from scaler_notebook.task.display import displays
 from scaler_notebook.task.interruption.cancel_page import CancelPage
 from scaler_notebook.task.interruption.interrupts import ArmedRun, Interrupts
 from scaler_notebook.task.isolation.process_state import ProcessState
+from scaler_notebook.task.modules.joblib_backend import name_backend
 from scaler_notebook.task.progress import watch_for_bars
 from scaler_notebook.task.runner import TaskCall, TaskRunner, Transport, TryResult
 
@@ -119,6 +120,7 @@ class _Process(Transport):
         _repair_multiprocessing()
         displays.prefer_inline_figures()
         watch_for_bars()
+        name_backend()
         displays.watch_for_ipython()
 
     # ------------------------------------------------------------------ one task
