@@ -216,8 +216,9 @@ async def main():
         refused = await tool(client, "cancel_task", task=stuck["id"], force=False)
         killed = await tool(client, "cancel_task", task=stuck["id"])
         foreign = await tool(client, "start_call", function="agents_work:count", engine="ipc:///root/others")
+        wrong = await tool(client, "start_call", function="agents_work:count", args=[2])
         (engine,) = [each for each in (await tool(client, "list_tasks"))["engines"] if each["tasks"] == []][:1]
-    print(json.dumps([tools, ended["result"], squared["result"], refused["state"], killed["reason"], foreign]))
+    print(json.dumps([tools, ended["result"], squared["result"], refused["state"], killed["reason"], foreign, wrong]))
 anyio.run(main)
 """
 TASKS = """
@@ -265,13 +266,14 @@ anyio.run(main)
 @pytest.mark.timeout(900)
 def test_over_the_protocol(project: Path) -> None:
     kernel_specs(LIBRARIES)  # makes the environment
-    tools, ended, squared, *cancels, foreign = _said(TOOLS)
+    tools, ended, squared, *cancels, foreign, wrong = _said(TOOLS)
     assert tools == [
         *("cancel_task", "list_engines", "list_tasks", "start_call", "start_cell", "task_result", "task_status")
     ]
     assert (ended["value"], squared["value"]) == ([0, 1], 10)
     assert cancels == ["running", "stopped"]
     assert "nobody answers at ipc:///root/others: no engine of yours runs there" in foreign
+    assert wrong == "start_call has no argument 'args'; did you mean arguments?"
     *seen, unknown = _said(TASKS)
     assert seen == [
         ["completed", "done"],

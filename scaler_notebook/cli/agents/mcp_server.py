@@ -18,6 +18,7 @@ from pydantic import Field
 
 from scaler_notebook import __version__
 from scaler_notebook.cli import user_engines
+from scaler_notebook.suggestions import did_you_mean
 
 from .agent_tasks import AgentTasks, Form
 from .mcp_tasks import TasksExtension
@@ -66,6 +67,34 @@ def run(address: str | None) -> int:
     return 0
 
 
+class StrictServer(MCPServer[Any]):
+    """A server whose tools refuse arguments that they do not have, which the SDK would drop."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        """Call a tool.
+
+        Parameters
+        ----------
+        name
+            The tool.
+        arguments
+            Its arguments by name.
+        context
+            The request.
+
+        Raises
+        ------
+        ToolError
+            There is no such tool, or it has no such argument, or it has raised.
+        """
+        for tool in await self.list_tools():
+            known = list(tool.input_schema["properties"]) if tool.name == name else arguments
+            for wrong in arguments.keys() - known:
+                others = did_you_mean(wrong, known) or f": it has {', '.join(known)}"
+                raise ToolError(f"{name} has no argument {wrong!r}{others}")
+        return await super().call_tool(name, arguments, context)
+
+
 def build(tasks: AgentTasks) -> MCPServer[Any]:
     """Build the server, with its tools.
 
@@ -74,7 +103,7 @@ def build(tasks: AgentTasks) -> MCPServer[Any]:
     tasks
         What its tools act on.
     """
-    server = MCPServer(
+    server = StrictServer(
         "scaler-notebook",
         title="scaler_notebook",
         version=__version__,
