@@ -207,13 +207,14 @@ def test_map_of_partials_and_generators(k: Kernel) -> None:
 
 def test_status_shows_processes_queue_and_calls(k: Kernel) -> None:
     assert "no engine runs" in k.run("%scaler status").text
-    assert "an engine with 1 worker runs at" in k.run("%scaler start -n 1").text
+    assert "an engine with 1 worker runs at" in k.run("%scaler start -n 1 --idle-timeout 3600").text
     k.run(
         "a = %scaler submit time.sleep(60)\nb = %scaler submit time.sleep(61)\n"
         "while a.state.value != 'running': time.sleep(0.01)"
     )
     executed = k.run("%scaler status")
     assert "time.sleep(60)" in executed.text
+    assert "processes that are idle for 3600 s go, and come back on demand" in executed.text
     assert re.search(r"1 running, 1 queued; \d process(es, \d of them spare)?;", executed.text)
     assert "time.sleep(60)" in executed.displays[0]["text/html"]
     assert "the engine runs already, with 1 worker;" in k.run("%scaler start -n 2").text

@@ -50,7 +50,10 @@ def describe(executor: NotebookExecutor, namespace: Mapping[str, Any]) -> str:
 
 
 def create(
-    workers: int | None = None, capabilities: dict[str, int] | None = None, gpus: Gpus | None = None
+    workers: int | None = None,
+    capabilities: dict[str, int] | None = None,
+    gpus: Gpus | None = None,
+    idle_timeout: float | None = None,
 ) -> NotebookExecutor:
     """Create an executor of the session, whose engine starts with the first task; a former one takes no more tasks.
 
@@ -62,9 +65,12 @@ def create(
         What the tasks share, by name.
     gpus
         The GPUs that tasks may be given.
+    idle_timeout
+        Seconds after which idle processes go; None: they stay.
     """
     workers = workers if workers is not None else settings.workers
-    return _replace(NotebookExecutor(n_workers=workers, capabilities=capabilities, gpus=gpus))
+    made = NotebookExecutor(n_workers=workers, capabilities=capabilities, gpus=gpus, idle_timeout=idle_timeout)
+    return _replace(made)
 
 
 def connect(address: str) -> NotebookExecutor:

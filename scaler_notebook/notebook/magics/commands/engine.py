@@ -16,6 +16,8 @@ from scaler_notebook.notebook.settings_store import settings
 from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.wording import counted
 
+from .parsing import seconds
+
 SWITCH = {"on": True, "off": False}
 
 
@@ -24,7 +26,6 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--workers", type=int, metavar="N", help="how many tasks run at the same time; the cores otherwise"
     )
-
     parser.add_argument(
         "--capability",
         type=parse_capability,
@@ -34,6 +35,12 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--gpus", type=parse_gpus, help="what tasks may be given: auto, a number of GPUs, or their numbers, e.g. 0,1"
+    )
+    parser.add_argument(
+        "--idle-timeout",
+        type=seconds,
+        metavar="S",
+        help="idle processes go after so many seconds, and come back on demand",
     )
 
 
@@ -48,16 +55,18 @@ def start(shell: Any, options: argparse.Namespace) -> None:
         The arguments, parsed by a parser of :func:`add_start_options`.
     """
     executor = session_executor.present()
-    wanted = options.workers is not None or options.capability or options.gpus is not None
+    wanted = options.capability or options.gpus is not None or options.idle_timeout is not None
     if executor is not None and executor.is_running:
-        if options.workers not in (None, executor.n_workers) or options.capability or options.gpus is not None:
+        if options.workers not in (None, executor.n_workers) or wanted:
             raise UsageError(
                 f"the engine runs already, with {counted(executor.n_workers, 'worker')}; "
                 "%scaler scale changes their number, and %scaler stop ends it"
             )
-    elif executor is None or wanted:
+    elif executor is None or wanted or options.workers is not None:
         try:
-            executor = session_executor.create(options.workers, dict(options.capability or ()), options.gpus)
+            executor = session_executor.create(
+                options.workers, dict(options.capability or ()), options.gpus, options.idle_timeout
+            )
         except (TypeError, ValueError) as error:
             raise UsageError(f"%scaler start: {error}") from None
     executor.start()
