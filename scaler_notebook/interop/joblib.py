@@ -25,6 +25,7 @@ from scaler_notebook.wording import with_article
 
 from .parallel_call import Completed, Job, ParallelCall
 
+QUEUED = 2  # tasks for each job: one that runs, and one that follows; joblib gives as many unless told otherwise
 MAX_NESTING = 2  # levels of Parallel within Parallel whose calls are tasks; deeper ones run in their task
 # Options about memory maps and process pools, which are replaced by shared memory and by the executor.
 WITHOUT_EFFECT = frozenset(
@@ -67,6 +68,7 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         self._given = executor
         self._made: NotebookExecutor | None = None  # held, as nobody else does
         self._call: ParallelCall | None = None
+        self._most = 1  # batches that are tasks at a time
 
     def __reduce__(self) -> Any:
         return ScalerBackend, (None, self.nesting_level, self.inner_max_num_threads)  # in a task: on the task's engine
@@ -132,6 +134,8 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
         self._n_jobs = n_jobs
+        # Where the workers bound how many run, each has its next batch in the queue while joblib takes results in.
+        self._most = QUEUED * n_jobs if 0 < self.executor.n_workers <= n_jobs else n_jobs
         return n_jobs
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, int | None]:
@@ -146,7 +150,7 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
 
     def start_call(self) -> None:
         """Begin a call of ``Parallel``."""
-        self._call = ParallelCall(self.executor, self._n_jobs, self.inner_max_num_threads)
+        self._call = ParallelCall(self.executor, self._most, self.inner_max_num_threads)
 
     def stop_call(self) -> None:
         """End a call of ``Parallel``."""

@@ -23,7 +23,7 @@ Completed = Callable[["Job"], object]
 
 
 class Job:
-    """One batch of a call of ``Parallel``; a task as soon as fewer than ``n_jobs`` batches are tasks.
+    """One batch of a call of ``Parallel``; a task as soon as there is room for one.
 
     Parameters
     ----------
@@ -54,21 +54,21 @@ class Job:
 
 
 class ParallelCall:
-    """The batches of one call of ``Parallel``: no more than ``n_jobs`` of them are tasks at a time.
+    """The batches of one call of ``Parallel``: no more than ``most`` of them are tasks at a time.
 
     Parameters
     ----------
     executor
         Runs the tasks.
-    n_jobs
+    most
         How many at a time.
     threads
         How many threads the numerical libraries may use in each; None for the share of a task process.
     """
 
-    def __init__(self, executor: NotebookExecutor, n_jobs: int, threads: int | None) -> None:
+    def __init__(self, executor: NotebookExecutor, most: int, threads: int | None) -> None:
         self._executor = executor
-        self._n_jobs = n_jobs
+        self._most = most
         self._threads = threads
         self._mutex = threading.RLock()
         self._waiting: deque[Job] = deque()
@@ -98,7 +98,7 @@ class ParallelCall:
         """Make tasks of the batches that there is room for."""
         while True:
             with self._mutex:
-                if self._is_over or not self._waiting or self._running >= self._n_jobs:
+                if self._is_over or not self._waiting or self._running >= self._most:
                     return
                 self._running += 1
                 job = self._waiting.popleft()

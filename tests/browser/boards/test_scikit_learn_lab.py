@@ -36,7 +36,7 @@ def test_a_search_is_cancelled_from_its_board(notebook: LabNotebook) -> None:
     board = notebook.output(1).locator(".scaler-board")
     expect(board.locator(".scaler-chip[data-kind=running]")).to_have_text("2 running", timeout=60_000)
     board.get_by_role("button", name="Cancel all").click()
-    expect(board.locator(".scaler-chip[data-kind=cancelled]")).to_have_text("2 cancelled")
+    expect(board.locator(".scaler-chip[data-kind=cancelled]")).to_have_text("4 cancelled")
     notebook.wait_until_run(1)
     expect(notebook.output(1)).to_contain_text("TaskCancelledError")
     notebook.run(2)
