@@ -118,8 +118,8 @@ class SchedulerConnection(ABC):
             return task, task
         task = self._segments.adopt(task)
         try:
-            retry = replace(task, function=map_segments(task.function), arguments=map_segments(task.arguments))
-            return task, retry
+            function, arguments = map_segments(task.function, anew=True), map_segments(task.arguments, anew=True)
+            return task, replace(task, function=function, arguments=arguments)
         except (OSError, MemoryError):  # no room for both; or closed meanwhile: then the task fails, and says so
             return task, None
 

@@ -1,35 +1,31 @@
 """The client's segments: large arguments of tasks, each written to shared memory once.
 
 A later submit of the same array compares the array with what was written, which takes a fraction of the time of
-writing, and writes again only if they differ.
+writing, and writes again only if they differ. What no task uses any more is written over with other arrays.
 """
 
 import os
 import secrets
 import threading
 import weakref
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import replace
 from typing import TypeAlias
 
 from scaler_notebook.engines.local.ipc import fd_limits
 from scaler_notebook.engines.local.ipc.memory import mmap
-from scaler_notebook.engines.local.ipc.memory.shared_memory import (
-    NAME,
-    SMALLEST,
-    available,
-    named_segments,
-    write_segment,
-)
+from scaler_notebook.engines.local.ipc.memory.reuse import ReusableSegment
+from scaler_notebook.engines.local.ipc.memory.shared_memory import NAME, SMALLEST, available, named_segments
 from scaler_notebook.protocol.messages import Buffer, Payload, SegmentRef, Task
 
-MAX_IDLE = 128 * 1024 * 1024  # bytes of segments that no task uses, retained in case their arrays are submitted again
+MAX_IDLE = 128 * 1024 * 1024  # bytes of segments that no task uses, retained for these arrays or for others
+MAX_TRIED = 8  # idle segments that are looked at for one array
 CLOSE_PATIENCE = 1.0  # seconds that :meth:`ClientSegments.close` waits for a submit on another thread
 
 Source: TypeAlias = tuple[int, int]  # address and size, in bytes, of the memory that a segment was written from
 
 
-class _Segment:
+class _Segment(ReusableSegment):
     """One segment, open for as long as tasks need it.
 
     Parameters
@@ -46,45 +42,18 @@ class _Segment:
 
     def __init__(self, buffer: Buffer, source: Source, name: str, owned: "weakref.WeakSet[_Segment]") -> None:
         self.source = source
-        self.size = source[1]
         self.users: set[str] = set()  # ids of unfinished tasks
-        # From the first comparison on, while tasks use the segment: most of a comparison's time is the first touch of
-        # a mapping's pages.
-        self._mapping: Buffer | None = None
         self.fd = -1
         owned.add(self)
-        self.fd = written = write_segment(buffer, name)
+        super().__init__(buffer, name)
+        written = self.fd
         self.fd = fd_limits.duplicate_above_soft_limit(written)
         if self.fd != written:
             os.close(written)
 
     def ref(self) -> SegmentRef:
         """Return the reference by which other processes open the segment."""
-        return SegmentRef(os.getpid(), self.fd, self.size)
-
-    def matches(self, address: int) -> bool:
-        """Return whether the memory at ``address`` has the same bytes as the segment."""
-        if self.fd < 0:
-            return False
-        mapping = self._mapping
-        if mapping is None:
-            mapping = self._mapping = memoryview(mmap.map_privately(self.fd, self.size))
-        return mmap.equal(address, mmap.address(mapping), self.size)
-
-    def unmap(self) -> None:
-        """Undo the mapping, until the next comparison."""
-        self._mapping = None
-
-    def close(self) -> None:
-        """Close the descriptor, and undo the mapping; any number of times."""
-        self.unmap()
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        if hasattr(self, "fd"):  # absent where ``__init__`` was interrupted at its beginning
-            self.close()
+        return SegmentRef(os.getpid(), self.fd, self.source[1])
 
 
 class ClientSegments:
@@ -93,7 +62,7 @@ class ClientSegments:
     def __init__(self) -> None:
         self._mutex = threading.RLock()  # reentrant: a signal handler of the user's may submit within a submit
         self._current: dict[Source, _Segment] = {}  # the last one written for each source
-        self._idle: OrderedDict[Source, _Segment] = OrderedDict()  # current ones that no task uses, oldest first
+        self._idle: dict[_Segment, None] = {}  # those that no task uses, oldest first
         self._used: dict[str, list[_Segment]] = {}  # by task id
         self._over: deque[str] = deque()  # ids of tasks that are over, and whose segments are not released yet
         self._name = f"{NAME}-{secrets.token_hex(4)}"
@@ -150,22 +119,50 @@ class ClientSegments:
         if segment is not None:
             used.append(segment)
             segment.users.add(user)  # before the comparison: a segment with a user is not closed meanwhile
-            self._idle.pop(source, None)
-            if segment.matches(source[0]):
+            self._idle.pop(segment, None)
+            if segment.matches(*source):
                 return segment.ref()
             segment.users.discard(user)
+            used.remove(segment)
+            self._replace(segment)
+            if not segment.users:
+                self._retain(segment)
         try:
-            new = _Segment(buffer, source, self._name, self._owned)
+            new = self._rewritten(buffer, source) or _Segment(buffer, source, self._name, self._owned)
         except OSError:  # no descriptors left: the buffer travels through the socket, which is slower
-            if segment is not None and not segment.users:
-                self._retain_or_close(segment)
             return bytearray(buffer)
-        if segment is not None:
-            self._retire(segment)
         used.append(new)
         new.users.add(user)
         self._current[source] = new
         return new.ref()
+
+    def _rewritten(self, buffer: Buffer, source: Source) -> _Segment | None:
+        """Return an idle segment with the contents of a buffer; None if there is none of about that size to be had.
+
+        Parameters
+        ----------
+        buffer
+            The buffer.
+        source
+            Where it is.
+        """
+        fitting = [each for each in tuple(self._idle) if source[1] <= each.capacity <= 2 * source[1]]
+        for segment in fitting[:MAX_TRIED]:
+            if self._idle.pop(segment, segment) is segment:  # taken meanwhile, by a signal handler's submit
+                continue
+            self._replace(segment)
+            # From here on nobody else has it. So an interrupt, which may leave it half written, closes it.
+            if segment.is_free():
+                segment.write(buffer)
+                segment.source = source
+                return segment
+            self._retain(segment)
+        return None
+
+    def _replace(self, segment: _Segment) -> None:
+        """Give a segment to no other task."""
+        if self._current.get(segment.source) is segment:
+            del self._current[segment.source]
 
     def release(self, user: str) -> None:
         """Release the segments of a task that is over. Any thread may call this; never blocks."""
@@ -185,35 +182,33 @@ class ClientSegments:
                 for segment in self._used.get(user, ()):
                     segment.users.discard(user)
                     if not segment.users:
-                        self._retain_or_close(segment)
+                        self._retain(segment)
                 self._used.pop(user, None)
             except BaseException:  # an interrupt: what is left is released by the next call
                 self._over.appendleft(user)
                 raise
 
-    def _retain_or_close(self, segment: _Segment) -> None:
-        """Retain a segment that no task uses if it is its source's current one, else close it."""
-        if self._current.get(segment.source) is not segment:
-            segment.close()
+    def _retain(self, segment: _Segment) -> None:
+        """Retain a segment that no task uses, as the youngest; close the oldest ones beyond :data:`MAX_IDLE`."""
+        if segment.fd < 0:
             return
-        segment.unmap()  # the pages would count as this process's own, for no use
-        self._idle[segment.source] = segment
-        while sum(each.size for each in self._idle.values()) > MAX_IDLE:
-            self._retire(next(iter(self._idle.values())))
-
-    def _retire(self, segment: _Segment) -> None:
-        """Give a segment to no other task; close it now or, if tasks use it, with the last of them."""
-        self._idle.pop(segment.source, None)
-        if not segment.users:
-            segment.close()
-        if self._current.get(segment.source) is segment:
-            del self._current[segment.source]
+        self._idle[segment] = None
+        idle = tuple(self._idle)
+        size = sum(each.capacity for each in idle)
+        for oldest in idle:
+            if size <= MAX_IDLE:
+                break
+            size -= oldest.capacity
+            if self._idle.pop(oldest, oldest) is None:
+                self._replace(oldest)
+                oldest.close()
 
     def close(self) -> None:
         """Close every segment; processes that have mapped one keep their mapping."""
         acquired = self._mutex.acquire(timeout=CLOSE_PATIENCE)
         try:
-            for segment in {*self._current.values(), *(s for used in self._used.values() for s in used)}:
+            used = (segment for segments in self._used.values() for segment in segments)
+            for segment in {*self._current.values(), *self._idle, *used}:
                 segment.close()
             self._current.clear()
             self._idle.clear()

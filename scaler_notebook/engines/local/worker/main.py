@@ -58,6 +58,7 @@ from scaler_notebook.task.runner import NO_INPUTS, TaskCall, TaskRunner, Transpo
 from scaler_notebook.task.task_end import TaskEnd
 
 from . import stack_dump
+from .given_segments import GivenSegments
 from .import_tracker import ImportTracker
 from .item_channel import ItemChannel
 from .prewarm_imports import PrewarmImporter
@@ -150,6 +151,7 @@ class _Worker(Transport):
         self._receiver = Receiver(PROCESS_CAPACITY)
         self._assembler = Assembler()
         self._received: list[int] = []  # descriptors of the run's inputs, until they are mapped
+        self._given = GivenSegments()
         self._written: list[int] = []  # descriptors of the result's segments, until it is sent
         self._directory = ""  # the kernel's working directory
         self._engine_address = ""
@@ -289,6 +291,7 @@ class _Worker(Transport):
         if finished.end is TaskEnd.FAILED and finished.failure is not None and not run.last:
             with suppress(Exception):  # a try that is not the last sends no failure, so its output has the traceback
                 print(failures.render(finished.failure).rstrip(), file=sys.stderr)
+        self._given.forget()
         if self._received:
             _close(self._received)
         spent = self._clean_up()
@@ -349,16 +352,17 @@ class _Worker(Transport):
         if not payload.buffers:
             return payload
         mapped = map_segments(payload)
+        self._given.note(payload, mapped)
         came = [each.descriptor for each in payload.buffers if isinstance(each, SegmentRef) and each.pid == self._pid]
         self._received = [each for each in self._received if each not in came]
         close_descriptors(came)
         return mapped
 
     def export_payload(self, payload: Payload) -> Payload:
-        """Write large buffers to segments, which travel with the result's message."""
+        """Write large buffers that are no argument's to segments, which travel with the result's message."""
         if payload.buffers:
             with fd_limits.raised_limit():
-                payload, self._written = write_buffers(payload, MAX_DESCRIPTORS)
+                payload, self._written = write_buffers(payload, MAX_DESCRIPTORS, self._given.reopen)
         return payload
 
     def may_preview(self) -> bool:

@@ -5,8 +5,9 @@ A large buffer is written once and then mapped, not copied. What a task is given
 to the scheduler with its message (:mod:`.travelling`), so that it outlives the task process; then the client maps it,
 so that it outlives the scheduler.
 
-A segment is never written to twice: a process that has mapped a segment sees the same bytes for ever, and may write to
-the private copies of its pages.
+A process that has mapped a segment sees the same bytes for as long as it does, and may write to the private copies of
+its pages. Only the process that has written a segment can write to it again, and does so when no process has it any
+more (:mod:`.reuse`).
 
 Where the system has no files in memory (they are Linux's), buffers travel as frames of their messages.
 """
@@ -26,7 +27,9 @@ from .travelling import TRAVELS
 
 SMALLEST = 256 * 1024  # bytes; a smaller buffer is as quick through the sockets
 # Zero where the system has no seals, which is where it has no files in memory.
-SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0) | getattr(fcntl, "F_SEAL_WRITE", 0)
+SIZE_SEALS = getattr(fcntl, "F_SEAL_SHRINK", 0) | getattr(fcntl, "F_SEAL_GROW", 0)
+SEAL_WRITE = getattr(fcntl, "F_SEAL_WRITE", 0)
+SEAL_FUTURE_WRITE = 0x10  # Linux's F_SEAL_FUTURE_WRITE: nobody can write but by the mappings that there are
 MAX_DESCRIPTOR = 2**31 - 1  # an int of C
 NAME = "segment"  # of a memory file, in /proc
 VARIABLE = "SCALER_NOTEBOOK_SEGMENTS"  # "0" turns segments off, for tests
@@ -58,12 +61,28 @@ def write_segment(buffer: Buffer, name: str = NAME) -> int:
     OSError
         There is no descriptor left.
     """
+    fd = write_unsealed(buffer, name)
+    try:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SIZE_SEALS | SEAL_WRITE)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def write_unsealed(buffer: Buffer, name: str) -> int:
+    """Write a buffer to a file that is a segment when it is sealed, and return its descriptor.
+
+    Parameters
+    ----------
+    buffer, name
+        As for :func:`write_segment`, which raises the same.
+    """
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     view, done = memoryview(buffer).cast("B"), 0
     try:
         while done < view.nbytes:
             done += os.pwrite(fd, view[done:], done)
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
     except OSError as error:
         os.close(fd)
         raise MemoryError(f"no memory for a buffer of {view.nbytes} bytes: {error}") from error
@@ -128,7 +147,7 @@ def _check(fd: int, ref: SegmentRef) -> None:
         sealed = fcntl.fcntl(fd, fcntl.F_GET_SEALS)
     except OSError as error:
         raise BadSegment(errno.EINVAL, f"{ref} is no file in memory") from error
-    if sealed & SEALS != SEALS:
+    if sealed & SIZE_SEALS != SIZE_SEALS or not sealed & (SEAL_WRITE | SEAL_FUTURE_WRITE):
         raise BadSegment(errno.EINVAL, f"{ref} could be changed")
 
 
@@ -147,10 +166,17 @@ def check_segments(payload: Payload) -> None:
             _check(buffer.descriptor, buffer)
 
 
-def map_segments(payload: Payload) -> Payload:
+def map_segments(payload: Payload, anew: bool = False) -> Payload:
     """Map every segment of a payload, and return the payload with the mappings as its buffers.
 
     The mappings are private and writable, and independent of the process that wrote the segments.
+
+    Parameters
+    ----------
+    payload
+        The payload.
+    anew
+        Are this process's own segments opened once more, so that they count as mapped for whoever wrote them?
 
     Raises
     ------
@@ -161,12 +187,21 @@ def map_segments(payload: Payload) -> Payload:
     """
     if not any(isinstance(buffer, SegmentRef) for buffer in payload.buffers):
         return payload
-    return replace(payload, buffers=tuple(_map(b) if isinstance(b, SegmentRef) else b for b in payload.buffers))
+    buffers = (_map(each, anew) if isinstance(each, SegmentRef) else each for each in payload.buffers)
+    return replace(payload, buffers=tuple(buffers))
 
 
-def _map(ref: SegmentRef) -> Buffer:
-    """Map one segment."""
-    if ref.pid == os.getpid():
+def _map(ref: SegmentRef, anew: bool) -> Buffer:
+    """Map one segment.
+
+    Parameters
+    ----------
+    ref
+        The reference.
+    anew
+        As for :func:`map_segments`.
+    """
+    if ref.pid == os.getpid() and not anew:
         _check(ref.descriptor, ref)
         return memoryview(mmap.map_privately(ref.descriptor, ref.size)).cast("B")
     fd = open_segment(ref)
@@ -214,7 +249,9 @@ def close_segments(payload: Payload) -> None:
     close_descriptors(each.descriptor for each in segments if each.pid == os.getpid())
 
 
-def write_buffers(payload: Payload, most: int) -> tuple[Payload, list[int]]:
+def write_buffers(
+    payload: Payload, most: int, reopen: Callable[[Buffer], int | None] = lambda _: None
+) -> tuple[Payload, list[int]]:
     """Write the large buffers of a payload to new segments.
 
     Parameters
@@ -223,6 +260,8 @@ def write_buffers(payload: Payload, most: int) -> tuple[Payload, list[int]]:
         The payload.
     most
         How many segments there may be; further buffers stay as they are.
+    reopen
+        Returns a descriptor of a segment that has the bytes of a buffer already, if there is one.
 
     Returns
     -------
@@ -243,7 +282,8 @@ def write_buffers(payload: Payload, most: int) -> tuple[Payload, list[int]]:
             if isinstance(buffer, SegmentRef) or memoryview(buffer).nbytes < SMALLEST or len(descriptors) == most:
                 buffers.append(buffer)
             else:
-                descriptors.append(write_segment(buffer))
+                found = reopen(buffer)
+                descriptors.append(write_segment(buffer) if found is None else found)
                 buffers.append(SegmentRef(os.getpid(), descriptors[-1], memoryview(buffer).nbytes))
     except BaseException:
         close_descriptors(descriptors)

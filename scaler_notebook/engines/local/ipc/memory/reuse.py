@@ -1,0 +1,135 @@
+"""Segments that the process which has written them writes again, when nobody has them any more.
+
+A new segment costs three times what copying its bytes costs: the system has to find pages for it, and to clear and free
+them.
+
+Who has a segment is not what messages say, for a process may be killed at any moment, and may have forked. It is what
+the system says: a lease for writing (``F_SETLEASE``, see fcntl(2)) is granted only while nobody else has the file open.
+A mapping is an open file until it is undone, and so is a descriptor on its way through a socket. For that, everybody
+who is given such a segment opens it for himself, by its name in ``/proc``.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+
+from scaler_notebook.protocol.messages import Buffer
+
+from . import mmap
+from .shared_memory import NAME, SEAL_FUTURE_WRITE, SEAL_WRITE, SIZE_SEALS, write_unsealed
+
+
+class ReusableSegment:
+    """A segment of this process, which alone can write to it.
+
+    Parameters
+    ----------
+    buffer
+        The contents.
+    name
+        The name of the memory file.
+
+    Raises
+    ------
+    MemoryError, OSError
+        As :func:`~.shared_memory.write_segment`; then nothing is left open.
+    """
+
+    def __init__(self, buffer: Buffer, name: str = NAME) -> None:
+        self.capacity = memoryview(buffer).nbytes
+        self.fd = -1
+        self._memory: mmap.Mapping | None = None  # None where the system cannot tell who has the segment
+        self._is_populated = False
+        self._pid = os.getpid()  # the copies that a forked child has write nothing
+        written = write_unsealed(buffer, name)
+        try:
+            if not self._keep_writable(written):
+                self.close()
+                fcntl.fcntl(written, fcntl.F_ADD_SEALS, SIZE_SEALS | SEAL_WRITE)
+                self.fd = os.dup(written)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(written)
+
+    def _keep_writable(self, written: int) -> bool:
+        """Seal the file but for a mapping of ours, and open it for reading; False where the system cannot do so.
+
+        Parameters
+        ----------
+        written
+            The descriptor that the file was written by.
+        """
+        try:
+            self._memory = mmap.map_shared(written, self.capacity)
+            fcntl.fcntl(written, fcntl.F_ADD_SEALS, SIZE_SEALS | SEAL_FUTURE_WRITE)
+            self.fd = os.open(f"/proc/self/fd/{written}", os.O_RDONLY | os.O_CLOEXEC)
+            return self._is_seen_in_use() and self.is_free()
+        except OSError:
+            return False
+
+    def _is_seen_in_use(self) -> bool:
+        """Return whether the segment does not count as free while it is open elsewhere, as it should."""
+        other = os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return not self.is_free()
+        finally:
+            os.close(other)
+
+    def is_free(self) -> bool:
+        """Return whether nobody has the segment open or mapped, but for this object, which can write to it.
+
+        Whoever calls this must not hand out the segment if it raises: an interrupt may have left the lease in place.
+        """
+        if self._memory is None or self.fd < 0 or self._pid != os.getpid():
+            return False
+        try:
+            # Whoever holds a lease gets a signal if the file is opened. The default, SIGIO, would end this process.
+            # The end of a lease forgets which signal it is.
+            fcntl.fcntl(self.fd, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return True
+
+    def write(self, buffer: Buffer) -> None:
+        """Write other contents, of at most :attr:`capacity` bytes. The segment must be free."""
+        memory = self._memory  # a local: another thread may close the segment meanwhile
+        assert memory is not None
+        if not self._is_populated:
+            mmap.populate(memory)
+            self._is_populated = True
+        mmap.copy(mmap.address(buffer), memory, memoryview(buffer).nbytes)
+
+    def matches(self, address: int, size: int) -> bool:
+        """Return whether memory has the same bytes as the segment.
+
+        Parameters
+        ----------
+        address
+            Where the memory is.
+        size
+            How many bytes to compare, from the beginning of the segment.
+        """
+        memory, fd = self._memory, self.fd  # another thread may close the segment meanwhile
+        if fd < 0:
+            return False
+        if memory is None:
+            memory = mmap.map_privately(fd, self.capacity)
+        return mmap.equal(address, mmap.address(memory), size)
+
+    def close(self) -> None:
+        """Close the descriptor, and undo the mapping; any number of times. Others keep their mappings."""
+        self._memory = None
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):  # absent where ``__init__`` was interrupted at its beginning
+            self.close()
