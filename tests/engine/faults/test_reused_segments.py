@@ -9,6 +9,7 @@ import fcntl
 import os
 import socket
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from segment_files import Array, file_of, memory_files, ref_of, task_of
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor
+from scaler_notebook.engines.local.client import segments
 from scaler_notebook.engines.local.client.segments import ClientSegments
 from scaler_notebook.engines.local.ipc.memory import mmap
 from scaler_notebook.engines.local.ipc.memory.reuse import ReusableSegment
@@ -85,6 +87,17 @@ def test_what_somebody_has_is_not_written_over(holder: str) -> None:
     mapped.clear()
     held.close()
     assert ref_of(store.adopt(task_of("c", array + 2))) == ref
+    store.close()
+
+
+def test_what_is_about_to_be_free_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, array = ClientSegments(), np.ones(LARGE)
+    ref = ref_of(store.adopt(task_of("a", array)))
+    store.release("a")
+    closing = [opened(ref)]
+    monkeypatch.setattr(segments, "PATIENCE", SAFETY)
+    monkeypatch.setattr(time, "sleep", lambda _: os.close(closing.pop()))
+    assert ref_of(store.adopt(task_of("b", array + 1))) == ref
     store.close()
 
 
@@ -261,8 +274,6 @@ def test_a_killed_task_leaves_its_segment_to_the_next(new_executor: NotebookExec
     before = memory_files()
 
     def stubborn(array: Array) -> None:
-        import time
-
         array += 1
         while True:
             try:

@@ -19,6 +19,9 @@ from scaler_notebook.engines.local.ipc.memory.shared_memory import NAME, SMALLES
 from scaler_notebook.protocol.messages import Buffer, Payload, SegmentRef, Task
 
 MAX_IDLE = 128 * 1024 * 1024  # bytes of segments that no task uses, retained for these arrays or for others
+# Seconds by byte that are waited for the segment that was used last: the scheduler may be about to close what came back
+# in it. A twentieth of what new memory takes.
+PATIENCE = 2e-11
 MAX_TRIED = 8  # idle segments that are looked at for one array
 CLOSE_PATIENCE = 1.0  # seconds that :meth:`ClientSegments.close` waits for a submit on another thread
 
@@ -152,7 +155,7 @@ class ClientSegments:
                 continue
             self._replace(segment)
             # From here on nobody else has it. So an interrupt, which may leave it half written, closes it.
-            if segment.is_free():
+            if segment.becomes_free(PATIENCE * source[1] if segment is fitting[-1] else 0.0):
                 segment.write(buffer)
                 segment.source = source
                 return segment

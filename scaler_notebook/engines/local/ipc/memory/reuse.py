@@ -13,11 +13,14 @@ import contextlib
 import fcntl
 import os
 import signal
+import time
 
 from scaler_notebook.protocol.messages import Buffer
 
 from . import mmap
 from .shared_memory import NAME, SEAL_FUTURE_WRITE, SEAL_WRITE, SIZE_SEALS, write_unsealed
+
+PAUSE = 50e-6  # seconds between two looks at whether a segment is free
 
 
 class ReusableSegment:
@@ -95,6 +98,21 @@ class ReusableSegment:
         finally:
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return True
+
+    def becomes_free(self, patience: float) -> bool:
+        """Return whether the segment is free now or very soon; others may be about to let go of it.
+
+        Parameters
+        ----------
+        patience
+            Seconds to wait at most.
+        """
+        end = time.monotonic() + patience
+        while not self.is_free():
+            if time.monotonic() >= end:
+                return False
+            time.sleep(PAUSE)
         return True
 
     def write(self, buffer: Buffer) -> None:
