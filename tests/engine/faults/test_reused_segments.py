@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import mmap as system
 import os
 import socket
 import threading
@@ -24,10 +25,12 @@ from scaler_notebook.engines.local.client.segments import ClientSegments
 from scaler_notebook.engines.local.ipc.memory import mmap
 from scaler_notebook.engines.local.ipc.memory.reuse import ReusableSegment
 from scaler_notebook.engines.local.ipc.memory.shared_memory import SEAL_FUTURE_WRITE, SMALLEST, map_segments
+from scaler_notebook.engines.local.worker.given_segments import GivenSegments
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import SegmentRef
 
 LARGE = 4 * SMALLEST // 8  # numbers
+MAP_FIXED_NOREPLACE = 0x100000  # Linux's
 
 
 def test_what_no_task_uses_is_written_over_with_another_array() -> None:
@@ -267,6 +270,37 @@ def test_what_is_no_longer_the_argument_does_not_go_back_as_it(new_executor: Not
         assert np.array_equal(found, array[part])
     matrix = new_executor.submit(lambda same: same.reshape(4, -1).T, array).result(SAFETY)
     assert np.array_equal(matrix, array.reshape(4, -1).T)
+
+
+def test_what_is_at_the_address_of_an_argument_that_is_gone_is_not_the_argument(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, given = ClientSegments(), GivenSegments()
+    arguments = store.adopt(task_of("a", np.ones(LARGE))).arguments
+    monkeypatch.setattr(os, "getpid", lambda: 0)  # the segment is another process's
+    (buffer,) = (mapped := map_segments(arguments)).buffers
+    given.note(arguments, mapped)
+    found = given.reopen(buffer)  # type: ignore[arg-type]
+    assert found is not None
+    os.close(found)
+    address, size = mmap.address(buffer), 8 * LARGE
+    del buffer, mapped
+    flags = system.MAP_PRIVATE | system.MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
+    assert mmap._libc.mmap(address, size, system.PROT_READ | system.PROT_WRITE, flags, -1, 0) == address
+    try:
+        assert given.reopen((ctypes.c_char * size).from_address(address)) is None  # type: ignore[arg-type]
+    finally:
+        mmap._libc.munmap(address, size)
+    monkeypatch.undo()
+    store.close()
+
+
+def test_a_call_is_tried_again_with_what_it_was_given_then(new_executor: NotebookExecutor) -> None:
+    first = new_executor.submit(np.sum, np.ones(LARGE))
+    assert first.result(SAFETY) == LARGE
+    for number in range(3):
+        assert new_executor.submit(np.sum, np.full(LARGE, number)).result(SAFETY) == number * LARGE
+    assert first.retry().result(SAFETY) == LARGE
 
 
 def test_a_killed_task_leaves_its_segment_to_the_next(new_executor: NotebookExecutor) -> None:
