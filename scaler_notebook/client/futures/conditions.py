@@ -86,6 +86,33 @@ async def wait_until_async(
         return not left
 
 
+async def wait_or_cancel_async(
+    futures: Iterable[ObservedTask], request_cancel: Callable[[], object], enough: Condition | None = None
+) -> None:
+    """Wait in a coroutine until tasks have ended; cancel them if the coroutine is cancelled.
+
+    The stop button, too, cancels the coroutine: then the executors' policy decides.
+
+    Parameters
+    ----------
+    futures
+        The futures of the tasks.
+    request_cancel
+        Asks for the end of the tasks.
+    enough
+        The wait also ends when this is true of one of the futures.
+    """
+    __tracebackhide__ = True
+    import asyncio  # as in wait_until_async
+
+    try:
+        await wait_until_async(futures, ObservedTask.done, enough=enough)
+    except asyncio.CancelledError:
+        if not current_host().stopped():
+            request_cancel()
+        raise
+
+
 @contextlib.contextmanager
 def _watch_until(
     futures: Iterable[ObservedTask], condition: Condition, enough: Condition | None, notify: Callable[[], None]

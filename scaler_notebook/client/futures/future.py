@@ -18,7 +18,7 @@ from scaler_notebook.protocol.future_events import CancelRequested, FutureEvent
 from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.states import CancelReason
 
-from .conditions import is_answered, wait_until, wait_until_async
+from .conditions import is_answered, wait_or_cancel_async, wait_until, wait_until_async
 
 if TYPE_CHECKING:  # imported by the methods that need them: an engine's start does not wait for that
     from scaler_notebook.client.task_state.flame_graph import FlameGraph
@@ -94,19 +94,9 @@ class ScalerFuture(ObservedTask, Generic[T]):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> T:
-        """Wait in a coroutine, and return the value; cancel the task if the coroutine is cancelled.
-
-        The stop button, too, cancels the coroutine: then the executor's policy decides.
-        """
+        """Wait in a coroutine, and return the value; cancel the task if the coroutine is cancelled."""
         __tracebackhide__ = True
-        import asyncio  # not at the head of the module: it is loaded while the engine starts
-
-        try:
-            await wait_until_async([self], ObservedTask.done)
-        except asyncio.CancelledError:
-            if not current_host().stopped():
-                self.request_cancel()
-            raise
+        await wait_or_cancel_async([self], self.request_cancel)
         return self._get()
 
     def _wait_for_end(self, timeout: float | None) -> None:

@@ -12,7 +12,7 @@ from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.protocol.states import TaskState
 
 from . import completion
-from .conditions import is_answered, wait_until, wait_until_async
+from .conditions import is_answered, wait_or_cancel_async, wait_until, wait_until_async
 from .future import CANCEL_TIMEOUT, ScalerFuture
 
 T = TypeVar("T")
@@ -201,19 +201,9 @@ class FutureGroup(Sequence[ScalerFuture[T]], Generic[T]):
         return self._wait_async().__await__()
 
     async def _wait_async(self) -> list[T]:
-        """Wait in a coroutine, and return the values; cancel the tasks if the coroutine is cancelled.
-
-        The stop button, too, cancels the coroutine: then the executor's policy decides.
-        """
+        """Wait in a coroutine, and return the values; cancel the tasks if the coroutine is cancelled."""
         __tracebackhide__ = True
-        import asyncio  # not at the head of the module: it is loaded while the engine starts
-
-        try:
-            await wait_until_async(self._futures, ObservedTask.done, enough=_failed)
-        except asyncio.CancelledError:
-            if not current_host().stopped():
-                self.request_cancel()
-            raise
+        await wait_or_cancel_async(self._futures, self.request_cancel, enough=_failed)
         return self._values()
 
     def retry(self, futures: Iterable[ScalerFuture[T]] | None = None) -> "FutureGroup[T]":
