@@ -9,6 +9,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from scaler_notebook.engines.local.ipc.memory.burst import BurstMemory
 from scaler_notebook.engines.local.ipc.scheduler_config import Config
 from scaler_notebook.engines.local.resource_limits import available_memory
 from scaler_notebook.protocol.capabilities import as_tuple
@@ -62,6 +63,7 @@ class EventLoop:
             idle_timeout=config["idle_timeout"],
         )
         self._prewarming = Prewarming()
+        self._memory = BurstMemory()
         self._over = False
         self._reap_due = True  # may a child have ended?
         self._clients: Clients  # from :meth:`start` on
@@ -167,6 +169,7 @@ class EventLoop:
             call(self._prewarming.prewarm_idle, self._core, self._pool)
             call(self._clients.check_processes)
             call(self._clients.exchange)
+            call(self._memory.look, self._core.overview.count)
         call(self._clients.flush)
 
     def _serve(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
@@ -200,6 +203,7 @@ class EventLoop:
             self._pool.fill_at,
             self._pool.read_again_at,
             self._clients.deadline,
+            self._memory.deadline,
             now + RETRY_DELAY if self._reap_due else None,
         ]
         if (vanishing := self._pool.vanishing) is not None:

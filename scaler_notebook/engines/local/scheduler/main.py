@@ -5,6 +5,7 @@ to a pipe, descriptor 0 here. The end of that pipe is the end of the kernel, and
 """
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -46,6 +47,7 @@ def main(config: Config) -> None:
     status = 1
     try:
         _reset_signals()
+        gc.freeze()  # a collection touches, and so copies, nothing of what this process shares with the fork server
         starter = choose_starter(config["hello"])
         loop = EventLoop(config, starter)
         try:

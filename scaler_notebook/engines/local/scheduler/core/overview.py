@@ -29,6 +29,11 @@ class Overview:
         return start_due(process) not in self._state.timers
 
     @property
+    def count(self) -> int:
+        """How many tasks there are."""
+        return len(self._state.records)
+
+    @property
     def running(self) -> list[int]:
         """The processes that hold a task."""
         return list(self._state.workers.held)
