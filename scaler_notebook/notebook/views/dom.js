@@ -80,7 +80,7 @@ export function showWhereItGoesOn(node) {
   const look = () => {
     const hidden = node.scrollHeight - node.clientHeight;
     node.classList.toggle("scaler-goes-on", node.scrollTop < hidden - 4); // pixels that show nothing
-    if (hidden > 4) node.tabIndex = 0;
+    if (hidden > 4 || node.scrollWidth > node.clientWidth) node.tabIndex = 0;
   };
   node.addEventListener("scroll", look);
   node.addEventListener("load", look, true); // a picture in it has come

@@ -286,7 +286,6 @@ function paintResult(ui, row) {
   ui.resultRich.hidden = row.rich === null;
   ui.resultRich.innerHTML = row.rich ?? ""; // what the value itself declares as its display
   fill(box, terminalLines(row.result ?? ""));
-  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
 }
 
 /**
@@ -349,8 +348,8 @@ export function render({ model, el }, onFirst = () => {}) {
     log.paint(next, keepsOutput);
     nested.paint(next);
     if (changed("error", "traceback", "origin")) paintError(ui, next);
-    if (changed("result", "rich")) paintResult(ui, next);
     ui.result.hidden = next.result === null && next.rich === null && next.about === null;
+    if (changed("result", "rich")) paintResult(ui, next);
     setText(ui.about, next.about ?? "");
     paintCopy(ui, next, log.text);
     paint();

@@ -1,6 +1,6 @@
 /* The viewer of what a task writes: its last lines, and the earlier ones in a fold, to be searched and saved. */
 
-import { button, h, setAttributes, setText } from "../dom.js";
+import { button, h, setAttributes, setText, showWhereItGoesOn } from "../dom.js";
 import { amount } from "../quantities.js";
 import { fill, plainText, terminalLines } from "../terminal.js";
 
@@ -91,6 +91,7 @@ function build() {
   const earlier = h("details", "scaler-earlier", count, tools, text);
   const tail = h("pre", "scaler-tail");
   text.tabIndex = 0; // a keyboard can only scroll what it can reach
+  showWhereItGoesOn(tail);
   setText(all, "All lines");
   setText(download, "Save");
   setAttributes(hits, { role: "status" });
