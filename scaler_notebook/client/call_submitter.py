@@ -70,7 +70,10 @@ class CallSubmitter:
         return self._send(self._pickled(fn, args, kwargs), options, ScalerFuture)
 
     def submit_bursts(
-        self, fn: Callable[..., Any], items: Iterator[tuple[Any, ...]]
+        self,
+        fn: Callable[..., Any],
+        items: Iterator[tuple[Any, ...]],
+        name: Callable[[tuple[Any, ...]], str] | None = None,
     ) -> Iterator[list[ScalerFuture[Any]]]:
         """Submit calls of a function, which is pickled once, and yield their futures.
 
@@ -83,25 +86,30 @@ class CallSubmitter:
             What is called.
         items
             The positional arguments of each call, which are at hand.
+        name
+            Returns how a call with such arguments reads for a person; None for the call itself.
         """
         pickled = CallPickler(fn).pickle if self._serializer is None else lambda args: self._pickled(fn, args, {})
-        while burst := self._submit_burst(fn, items, pickled):
+        named = name if name is not None else lambda args: call_text(fn, args, {})
+        while burst := self._submit_burst(items, pickled, named):
             yield burst
 
     def _submit_burst(
         self,
-        fn: Callable[..., Any],
         items: Iterator[tuple[Any, ...]],
         pickled: Callable[[tuple[Any, ...]], PickledCall],
+        name: Callable[[tuple[Any, ...]], str],
     ) -> list[ScalerFuture[Any]]:
         """Submit the next calls, and return their futures; none if there are no more items.
 
         Parameters
         ----------
-        fn, items
+        items
             As for :meth:`submit_bursts`.
         pickled
             Returns a pickled call with the arguments that it is given.
+        name
+            Returns how that call reads for a person.
         """
         end = time.monotonic() + BURST
         session: Session | None = None
@@ -110,7 +118,7 @@ class CallSubmitter:
             for args in items:
                 call = pickled(args)
                 session = session or self._current.running()
-                tasks.append(self._new_task(session, call, plain_options(call_text(fn, args, {})), ScalerFuture))
+                tasks.append(self._new_task(session, call, plain_options(name(args)), ScalerFuture))
                 if len(tasks) == MOST_IN_BURST or time.monotonic() > end:
                     break
         except Exception:

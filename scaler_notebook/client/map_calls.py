@@ -60,14 +60,13 @@ class MapCalls(Generic[T]):
         """
         futures: list[ScalerFuture[Any]] = []
         client = self._client()
-        if (
-            client is not None
-            and most is None
-            and self._at_hand
-            and self._chunksize == 1
-            and not client._has_own_submit
-        ):
-            for burst in client._calls.submit_bursts(self._fn, self._items):
+        if client is not None and most is None and self._at_hand and not client._has_own_submit:
+            calls = client._calls
+            for burst in (
+                calls.submit_bursts(self._fn, self._items)
+                if self._chunksize == 1
+                else calls.submit_bursts(self._chunk, self._chunks(), self._chunk_name)
+            ):
                 futures += burst
             return futures
         while (most is None or len(futures) < most) and (future := self._submit_next()) is not None:
@@ -95,11 +94,19 @@ class MapCalls(Generic[T]):
         if self._chunksize == 1:
             item = next(self._items, None)
             return client.submit(self._fn, *item) if item is not None else None
-        items = list(itertools.islice(self._items, self._chunksize))
-        if not items:
+        chunk = next(self._chunks(), None)
+        if chunk is None:
             return None
-        name = shorten(f"{function_name(self._fn)} × {len(items)}")
-        return client._calls.submit(self._chunk, (items,), {}, TaskOptions(name))
+        return client._calls.submit(self._chunk, chunk, {}, TaskOptions(self._chunk_name(chunk)))
+
+    def _chunks(self) -> Iterator[tuple[list[tuple[Any, ...]]]]:
+        """Yield the arguments of the chunks that were not submitted yet."""
+        while items := list(itertools.islice(self._items, self._chunksize)):
+            yield (items,)
+
+    def _chunk_name(self, chunk: tuple[Any, ...]) -> str:
+        """Return how a chunk reads for a person."""
+        return shorten(f"{function_name(self._fn)} × {len(chunk[0])}")
 
 
 def _of_chunks(chunks: "Iterator[list[T]]") -> Iterator[T]:

@@ -1,5 +1,6 @@
 """Several calls of one function as one task: a chunk of a ``map``."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -8,6 +9,8 @@ from scaler_notebook.task.progress import progress
 from .coroutines import completed
 
 T = TypeVar("T")
+
+BRIEF = 0.005  # seconds in which a chunk reports no progress: its process would wait until somebody has read that
 
 
 class ChunkCall(Generic[T]):
@@ -33,5 +36,11 @@ class ChunkCall(Generic[T]):
         items
             The positional arguments of each call.
         """
-        function = self.func
-        return [completed(function(*item)) for item in progress(items)]
+        function, bar = self.func, progress[Any](total=len(items))
+        results: list[T] = []
+        begun = time.monotonic()
+        for item in items:
+            results.append(completed(function(*item)))
+            if time.monotonic() - begun > BRIEF:
+                bar.update(len(results) - bar.done)
+        return results

@@ -39,6 +39,8 @@ from scaler_notebook import (
 )
 from scaler_notebook.client import names
 from scaler_notebook.protocol.messages import Payload, Task, TaskOptions
+from scaler_notebook.task import current_task
+from scaler_notebook.task.calls import chunk
 from scaler_notebook.testing import memory_executor
 
 
@@ -170,6 +172,20 @@ def test_a_chunk_takes_futures_and_counts_its_items(executor: NotebookExecutor) 
     assert list(executor.map(math.sqrt, inputs, chunksize=2)) == [math.sqrt(n) for n in range(5)]
     add = functools.partial(pow, executor.submit(abs, -2))
     assert list(executor.map(add, range(4), chunksize=4)) == [1, 2, 4, 8]
+
+
+def test_a_chunk_says_how_far_it_is_unless_it_is_brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[tuple[float, float, str]] = []
+    current_task.begin_on_thread(current_task.CurrentTask("t", reporter=lambda *report: reports.append(report)))
+    try:
+        monkeypatch.setattr(chunk, "BRIEF", math.inf)
+        assert chunk.ChunkCall(abs)([(-1,), (-2,)]) == [1, 2]
+        assert not reports
+        monkeypatch.setattr(chunk, "BRIEF", -1.0)
+        assert chunk.ChunkCall(abs)([(-1,), (-2,)]) == [1, 2]
+        assert reports == [(1, 2, ""), (2, 2, "")]
+    finally:
+        current_task.end_on_thread()
 
 
 def test_iterables_without_an_end_need_a_buffer(executor: NotebookExecutor) -> None:
