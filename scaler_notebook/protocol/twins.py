@@ -5,12 +5,14 @@ long as to make an instance of a class that is not frozen, and to have it change
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
+@functools.cache
 def twin(kind: type[T]) -> type[T]:
     """Return a dataclass with the same fields in the same places, and the same defaults, which is not frozen.
 

@@ -1,13 +1,15 @@
 """Messages as frames: one msgpack header for a batch of messages, then their large buffers as they are.
 
 A batch is ``[header, buffer, buffer, …]``. The header is a msgpack array of messages, each ``[code, field, field, …]``.
-:mod:`.wire_forms` has the forms of fields.
+:mod:`.wire_forms` has the forms of fields. Some messages of one class in a row, without buffers, are one table instead,
+``[TABLE, code, columns]`` (:mod:`.wire_columns`).
 
 Everything that arrives is checked against the annotations of the message classes, and bounded. Anything that does not
 fit raises :class:`ProtocolError`, and nothing else.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 import msgpack
@@ -16,12 +18,15 @@ from scaler_notebook.protocol import messages
 from scaler_notebook.protocol.errors import ProtocolError
 from scaler_notebook.protocol.messages import Buffer
 
+from .wire_columns import NeedsFrames, Table, has_columns
 from .wire_forms import Decoder, Encoder, record_form, shown
 
 MAX_HEADER = 256 * 1024 * 1024  # bytes
 MAX_MESSAGES = 1_000_000  # in one batch
 MAX_FIELD = 64 * 1024 * 1024  # bytes of one text or pickle within a header
 UNICODE_ERRORS = "surrogatepass"  # paths and variables that are no UTF-8 hold lone surrogates
+TABLE = 0  # stands where the code of a class stands else
+FEWEST_ROWS = 4  # messages of one class in a row that are a table
 MAX_DEPTH_ITEMS = 64  # fields of one message; no message class has more than ten
 
 T = TypeVar("T")
@@ -62,6 +67,8 @@ class Codec(Generic[T]):
         # One packer for all batches: a new one would allocate its whole buffer again.
         self._pack = msgpack.Packer(autoreset=True, unicode_errors=UNICODE_ERRORS).pack
         self._decoders = _MadeWhenNeeded[int, Decoder](lambda code: record_form(classes[code])[1])
+        self._with_columns = {code: cls for code, cls in classes.items() if has_columns(cls)}
+        self._tables = _MadeWhenNeeded[int, Table](lambda code: Table(self._with_columns[code]))
 
     def prepare(self) -> None:
         """Make the forms of all classes now, where the processes that need them are still to be forked."""
@@ -71,12 +78,33 @@ class Codec(Generic[T]):
     def encode(self, batch: Iterable[T]) -> list[Buffer]:
         """Return the frames of a batch of messages."""
         frames: list[Buffer] = [b""]
-        header = []
-        for message in batch:
-            code, encoder = self._encoders[type(message)]
-            header.append([code, *encoder(message, frames)])
+        header: list[Any] = []
+        for cls, group in groupby(batch, type):
+            messages = list(group)
+            code, encoder = self._encoders[cls]
+            if len(messages) >= FEWEST_ROWS and (columns := self._columns(code, messages)) is not None:
+                header.append([TABLE, code, columns])
+            else:
+                header += [[code, *encoder(message, frames)] for message in messages]
         frames[0] = self._pack(header)
         return frames
+
+    def _columns(self, code: int, messages: list[T]) -> list[Any] | None:
+        """Return messages as a table; None if they have to be rows.
+
+        Parameters
+        ----------
+        code
+            The code of their class.
+        messages
+            Messages of one class.
+        """
+        if code not in self._with_columns:
+            return None
+        try:
+            return self._tables[code].encode(messages)
+        except NeedsFrames:
+            return None
 
     def decode(self, frames: Sequence[Buffer], on_malformed: OnMalformed | None = None) -> list[T]:
         """Return the messages of a batch.
@@ -115,21 +143,40 @@ class Codec(Generic[T]):
         if type(header) is not list:
             raise ProtocolError("a header that is no array")
         rest = iter(frames[1:])
-        batch = []
+        batch: list[T] = []
         spoiled = False
         for item in header:
             try:
-                batch.append(self._decode_one(item, rest))
+                if type(item) is list and len(item) == 3 and item[0] == TABLE:
+                    batch += self._decode_table(item[1], item[2])
+                else:
+                    batch.append(self._decode_one(item, rest))
             except ProtocolError as error:
                 if on_malformed is None:
                     raise
-                task_id = item[1] if type(item) is list and len(item) > 1 and type(item[1]) is str else ""
                 # How many frames the message had is unknown, so later messages that need frames are malformed too.
                 spoiled, rest = True, iter(())
-                on_malformed(task_id, error)
+                for task_id in _named_in(item):
+                    on_malformed(task_id, error)
         if not spoiled and next(rest, None) is not None:
             raise ProtocolError("frames that belong to no message")
         return batch
+
+    def _decode_table(self, code: Any, columns: Any) -> list[T]:
+        """Return the messages of a table.
+
+        Parameters
+        ----------
+        code
+            The code of their class, as it has arrived.
+        columns
+            Their columns.
+        """
+        try:
+            table = self._tables[code if type(code) is int else -1]
+        except KeyError:
+            raise ProtocolError(f"a table of messages with the code {shown(code)}") from None
+        return table.decode(columns)
 
     def _decode_one(self, item: Any, frames: Iterator[Buffer]) -> T:
         if type(item) is not list or not 0 < len(item) <= MAX_DEPTH_ITEMS:
@@ -141,6 +188,16 @@ class Codec(Generic[T]):
             raise ProtocolError(f"unknown message code {shown(code)}") from None
         message: T = decoder(item[1:], frames)
         return message
+
+
+def _named_in(item: Any) -> list[str]:
+    """Return the task ids that a malformed message, or a malformed table of messages, seems to have; "" for none."""
+    match item:
+        case [_, str() as task_id, *_]:
+            return [task_id]
+        case [_, _, [[_, [*task_ids]], *_]]:
+            return [task_id for task_id in task_ids if type(task_id) is str] or [""]
+    return [""]
 
 
 CLIENT_CODEC: Codec[messages.ClientMessage] = Codec(

@@ -32,7 +32,7 @@ PLAIN = (str, int, float, bool, bytes)  # types that msgpack knows
 
 
 @frozen
-class _Form:
+class Form:
     """The wire form of a field.
 
     Parameters
@@ -56,7 +56,7 @@ class _Form:
     other: type | None = None
 
 
-def _plain(kind: type, value: Any) -> Any:
+def plain(kind: type, value: Any) -> Any:
     """Return a value of a type that msgpack knows, or an integer as a float, after a check.
 
     By exact type: msgpack distinguishes bool from int, which isinstance does not.
@@ -68,7 +68,7 @@ def _plain(kind: type, value: Any) -> Any:
     raise ProtocolError(f"expected {kind.__name__}, got {type(value).__name__}")
 
 
-def _enum(kind: type[Enum]) -> _Form:
+def _enum(kind: type[Enum]) -> Form:
     """Return the form of an enum of texts."""
     by_value = {member.value: member for member in kind}
 
@@ -78,7 +78,7 @@ def _enum(kind: type[Enum]) -> _Form:
         except (KeyError, TypeError):
             raise ProtocolError(f"{shown(value)} is no {kind.__name__}") from None
 
-    return _Form(str, decode, path="._value_")  # ``value`` itself is a property, written in Python
+    return Form(str, decode, path="._value_")  # ``value`` itself is a property, written in Python
 
 
 def shown(value: Any) -> str:
@@ -88,7 +88,7 @@ def shown(value: Any) -> str:
     )
 
 
-def _array(kind: type) -> _Form:
+def _array(kind: type) -> Form:
     """Return the form of a tuple of items of one type that msgpack knows."""
 
     def decode(value: Any, frames: Iterator[Buffer]) -> Any:
@@ -96,7 +96,7 @@ def _array(kind: type) -> _Form:
             raise ProtocolError(f"expected an array of {kind.__name__}")
         return tuple(value)
 
-    return _Form(list, decode)
+    return Form(list, decode)
 
 
 def _encode_payload(payload: Payload, frames: list[Buffer]) -> Any:
@@ -168,7 +168,7 @@ def record_form(kind: type) -> tuple[Encoder, Decoder]:
     """
     hints = get_type_hints(kind)
     fields = dataclasses.fields(kind)
-    forms = {field.name: _form(hints[field.name]) for field in fields}
+    forms = {field.name: field_form(hints[field.name]) for field in fields}
     paths = [name + form.path for name, form in forms.items()]
     read: Callable[[Any], tuple[Any, ...]] = (
         attrgetter(*paths) if len(paths) > 1 else lambda value: tuple([attrgetter(path)(value) for path in paths])
@@ -220,7 +220,7 @@ class _DecodingPlan:
 
     __slots__ = ("_checked", "decoders", "kinds")
 
-    def __init__(self, forms: list[_Form]) -> None:
+    def __init__(self, forms: list[Form]) -> None:
         kinds = [(form.kind,) if form.other is None else (form.kind, form.other) for form in forms]
         self.kinds = frozenset(itertools.product(*kinds))
         self.decoders = [(place, form.decode) for place, form in enumerate(forms) if form.decode is not None]
@@ -229,17 +229,17 @@ class _DecodingPlan:
     def check(self, value: list[Any]) -> None:
         """Check each field that is used as it is, and make a float of an integer where one is expected."""
         for place, expected in self._checked:
-            value[place] = _plain(expected, value[place])
+            value[place] = plain(expected, value[place])
 
 
-def _encoded_default(field: "dataclasses.Field[Any]", form: _Form) -> Any:
+def _encoded_default(field: "dataclasses.Field[Any]", form: Form) -> Any:
     """Return the default of a field as its encoder reads it from a record; an object of its own if there is none."""
     if field.default is dataclasses.MISSING:
         return object()
     return field.default._value_ if form.path else field.default
 
 
-def _records(kind: type) -> _Form:
+def _records(kind: type) -> Form:
     """Return the form of a tuple of instances of a dataclass."""
     encode_one, decode_one = record_form(kind)
 
@@ -251,22 +251,22 @@ def _records(kind: type) -> _Form:
             raise ProtocolError(f"expected an array of {kind.__name__}")
         return tuple([decode_one(item, frames) for item in value]) if value else ()
 
-    return _Form(list, decode, encode)
+    return Form(list, decode, encode)
 
 
-def _form(kind: Any) -> _Form:
+def field_form(kind: Any) -> Form:
     """Return the wire form for the annotation of a field."""
     if kind is Payload:
-        return _Form(list, _decode_payload, _encode_payload, other=bytes)
+        return Form(list, _decode_payload, _encode_payload, other=bytes)
     if kind in (tuple[str, ...], tuple[int, ...]):
         return _array(get_args(kind)[0])
     if get_origin(kind) is tuple and get_args(kind)[1:] == (...,) and dataclasses.is_dataclass(get_args(kind)[0]):
         return _records(get_args(kind)[0])
     if kind in PLAIN:
-        return _Form(kind)
+        return Form(kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return _enum(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         encode, decode = record_form(kind)
-        return _Form(list, decode, encode)
+        return Form(list, decode, encode)
     raise TypeError(f"{kind} has no wire form")  # a mistake in a message class, found at import

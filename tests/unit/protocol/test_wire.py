@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 import pickle
 import tracemalloc
 from collections.abc import Iterable, Sequence
@@ -24,12 +25,14 @@ from scaler_notebook.protocol.messages import (
     Capability,
     ClientMessage,
     EngineMessage,
+    LogStream,
     Payload,
     SegmentRef,
     Task,
     TaskBrief,
     TaskFigures,
     TaskLog,
+    TaskOptions,
     TaskResult,
     TaskResultType,
     TaskStarted,
@@ -114,12 +117,99 @@ def test_every_class_has_a_wire_form_and_comes_back_equal(codec: Codec[Any], cls
 @pytest.mark.parametrize("name", CODECS)
 def test_batches_keep_their_messages_and_the_order(name: str) -> None:
     codec, classes = CODECS[name]
+    of_one_class = st.one_of([st.lists(values(cls), min_size=wire.FEWEST_ROWS, max_size=6) for cls in classes])
 
-    @given(batches(classes))
+    @given(batches(classes) | of_one_class)
     def round_trip(batch: list[Any]) -> None:
         assert codec.decode(as_received(codec.encode(batch))) == batch
 
     round_trip()
+
+
+# ---------------------------------------------------------------------- tables
+
+
+@pytest.mark.parametrize(("codec", "cls"), CLASSES, ids=NAMES)
+def test_many_of_a_class_are_a_table(codec: Codec[Any], cls: type) -> None:
+    sample = _sample(cls)
+    equal, *_ = codec.decode(codec.encode([sample]))
+    batch = [sample, equal] * wire.FEWEST_ROWS
+    header = msgpack.unpackb(codec.encode(batch)[0])
+    assert len(header) == (1 if len(dataclasses.fields(cls)) > 1 else len(batch))
+    back = codec.decode(codec.encode(batch))
+    assert back == batch
+    assert {type(message) for message in back} == {cls}
+    assert list(map(repr, back)) == list(map(repr, batch))
+
+
+def test_what_tasks_share_travels_once_and_is_one_object() -> None:
+    function = Payload(b"f" * 10_000)
+    tasks = [Task(f"t{n}", function, Payload(b"%d" % n), TaskOptions(f"f({n})")) for n in range(100)]
+    (frame,) = CLIENT_CODEC.encode(tasks)
+    assert len(frame) < 10_000 + 100 * 40
+    back = [message for message in CLIENT_CODEC.decode([frame]) if isinstance(message, Task)]
+    assert back == tasks
+    assert len({id(task.function) for task in back}) == 1
+
+
+def test_large_messages_are_no_table() -> None:
+    results = [TaskResult(f"t{n}", TaskResultType.SUCCESS, Payload(b"x", (b"buffer",))) for n in range(5)]
+    large = [TaskResult(f"t{n}", TaskResultType.SUCCESS, Payload(b"x" * (INLINE_PICKLE + 1))) for n in range(5)]
+    batch = [*results, *large, *results]
+    frames = ENGINE_CODEC.encode(batch)
+    assert len(frames) == 1 + len(batch)
+    assert ENGINE_CODEC.decode(frames) == batch
+
+
+def test_the_sign_of_a_zero_is_kept() -> None:
+    batch = [TaskStarted("t", "7", time) for time in (0.0, -0.0, 0.0, -0.0)]
+    back = ENGINE_CODEC.decode(ENGINE_CODEC.encode(batch))
+    assert [math.copysign(1, message.time) for message in back if isinstance(message, TaskStarted)] == [1, -1, 1, -1]
+
+
+CODE, COLUMNS = 19, [[0, ["a", "b"]], [1, "stdout"], [0, ["x", "y"]]]
+
+
+def test_a_table_is_what_the_codec_makes_of_it() -> None:
+    assert ENGINE_CODEC.decode([msgpack.packb([[0, CODE, COLUMNS]])]) == [
+        TaskLog("a", LogStream.STDOUT, "x"),
+        TaskLog("b", LogStream.STDOUT, "y"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        [0, 99, COLUMNS],
+        [0, True, COLUMNS],
+        [0, "19", COLUMNS],
+        [0, CODE, COLUMNS[:2]],
+        [0, CODE, [*COLUMNS, [1, 1]]],
+        [0, CODE, None],
+        [0, CODE, {}],
+        [0, CODE, [[1, "a"], *COLUMNS[1:]]],  # the first column says how many there are
+        [0, CODE, [[0, []], *COLUMNS[1:]]],
+        [0, CODE, [[0, ["a", 1]], *COLUMNS[1:]]],
+        [0, CODE, [COLUMNS[0], [1, "stdin"], COLUMNS[2]]],
+        [0, CODE, [COLUMNS[0], [2, "stdout"], COLUMNS[2]]],
+        [0, CODE, [COLUMNS[0], [1], COLUMNS[2]]],
+        [0, CODE, [*COLUMNS[:2], [0, ["x"]]]],
+        [0, CODE, [*COLUMNS[:2], [0, ["x", "y", "z"]]]],
+        [0, CODE, [*COLUMNS[:2], [2, [[0, ["x", "y"]]]]]],
+        [0, CODE, [*COLUMNS[:2], "xy"]],
+    ],
+    ids=repr,
+)
+def test_a_malformed_table_is_refused(table: list[Any]) -> None:
+    refused(ENGINE_CODEC, [msgpack.packb([table])])
+
+
+def test_each_task_of_a_malformed_table_is_named_and_no_other_is_spoiled() -> None:
+    good = [_sample(TaskStarted)]
+    header = [[0, CODE, [*COLUMNS[:2], [0, ["x", 1]]]], *msgpack.unpackb(ENGINE_CODEC.encode(good)[0]), [0, CODE, None]]
+    bad: list[str] = []
+    assert ENGINE_CODEC.decode([msgpack.packb(header)], lambda task_id, _: bad.append(task_id)) == good
+    assert bad == ["a", "b", ""]
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -491,7 +581,7 @@ LEAVES = (
     | st.floats()
     | st.text(max_size=5)
     | st.binary(max_size=5)
-    | st.sampled_from(["Success", "Canceled", "stdout", "failed", msgpack.ExtType(3, b"x"), 1, 2, 3, 16, 17, 18, 19])
+    | st.sampled_from(["Success", "Canceled", "stdout", "failed", msgpack.ExtType(3, b"x"), 0, 1, 2, 3, 16, 17, 18, 19])
 )
 LISTS_AND_MAPS = lambda inner: st.lists(inner, max_size=5) | st.builds(lambda v: {"k": v}, inner)  # noqa: E731
 TREES = st.recursive(LEAVES, LISTS_AND_MAPS, max_leaves=8)
