@@ -1025,6 +1025,48 @@ def test_tasks_run_in_the_order_of_their_submission_and_no_more_than_there_are_s
     assert hands.done[-1] == "run c on 2 as 2"  # not the spare: the caches of this one are warm
 
 
+def test_nobody_waits_for_the_scheduler_while_every_slot_has_quiet_brief_work_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(durations, "QUIET_IN_A_ROW", 2)
+    hands = Recorder()
+    core = Core(2, hands, {}, clock=FakeClock())
+    for process in (1, 2):
+        core.process_ready(process)
+
+    def end(process: int, seq: int, waits: bool = False) -> None:
+        figures = TaskFigures(1.0, 1.0 + SPLIT_SECOND)
+        core.process_ended_run(process, RunFinished(seq, TaskEnd.SUCCESS, EMPTY, figures, waits=waits))
+
+    for number in range(20):
+        core.submit(b"me", task(f"t{number}"))
+    assert core.slack == 0.0  # nothing is known of the function
+    end(1, 1)
+    assert core.slack == 0.0  # one run does not tell that it is quiet
+    end(2, 1)
+    assert core.slack > 0.0
+    end(1, 2, waits=True)
+    assert core.slack == 0.0  # the next one may wait, too
+    end(1, 3)
+    end(2, 2)
+    assert core.slack > 0.0
+
+
+def test_what_is_taken_back_for_a_free_process_is_shared_by_all() -> None:
+    hands = Recorder()
+    core = Core(2, hands, {}, clock=FakeClock())
+    core.process_ready(1)
+    core.submit(b"me", task("first"))
+    core.process_ended_run(1, RunFinished(1, TaskEnd.SUCCESS, EMPTY, TaskFigures(1.0, 1.0 + SPLIT_SECOND)))
+    for number in range(8):
+        core.submit(b"me", task(f"t{number}"))
+    before = len(hands.done)
+    core.process_ready(2)
+    told = hands.done[before:]
+    assert told[1:] == ["run t1 on 2 as 1", "prefetch t2, t4, t6 for 1", "prefetch t3, t5, t7 for 2"]
+    assert told[0].startswith("recall")
+
+
 def test_what_comes_together_is_handed_out_at_its_end_and_a_free_slot_waits_for_nothing() -> None:
     scene = Scene()
     prefetch(scene)

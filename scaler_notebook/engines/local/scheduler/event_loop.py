@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .clients import Clients
 
 RETRY_DELAY = 0.05  # seconds between two iterations after an exception that is a bug of ours
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.0003, 0.0015  # seconds that the results of brief tasks wait for each other
 END_PATIENCE = 2.0  # seconds that killed processes may take to be gone, at the end
 
 log = logging.getLogger(__name__)
@@ -157,6 +158,7 @@ class EventLoop:
         call = self._guard.call
         self._reap_due = True
         while not self._over:
+            call(self._pause)
             call(self._serve, self._selector.select(self._wait()))
             if self._reap_due or self._pool.vanishing is not None:
                 call(self._reap)
@@ -171,6 +173,16 @@ class EventLoop:
             call(self._clients.exchange)
             call(self._memory.look, self._core.overview.count)
         call(self._clients.flush)
+
+    def _pause(self) -> None:
+        """Look at nothing for a moment, as long as every slot has brief tasks ahead of it.
+
+        Each result would wake this process, and take a core from a task. So many results are found at one look, and a
+        task's beginning or a client's request is found a moment later, which neither can see.
+        """
+        pause = min(self._core.slack / 2, LONGEST_PAUSE)
+        if pause >= SHORTEST_PAUSE:
+            time.sleep(pause)
 
     def _serve(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
         """Handle what has come from clients and processes."""

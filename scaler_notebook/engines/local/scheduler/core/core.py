@@ -342,7 +342,8 @@ class Core:
             workers.spend(process)
         if ended.is_last or ended.summary.preview is PreviewKind.FOLLOWS:
             self._prefetching.recall(process)
-        self._prefetching.run_ended(record, ended.figures.ended - ended.figures.started)
+        is_quiet = not ended.waits and ended.summary.preview is not PreviewKind.FOLLOWS
+        self._prefetching.run_ended(record, ended.figures.ended - ended.figures.started, is_quiet)
         if ended.end is TaskEnd.STOPPED:
             self.transitions.handle(record, events.RunStopped())
         else:
@@ -413,6 +414,11 @@ class Core:
         self._dispatcher.dispatch()
 
     # ------------------------------------------------------------------ time
+
+    @property
+    def slack(self) -> float:
+        """Seconds for which no process waits for the scheduler, as far as is known. See :attr:`.Prefetching.slack`."""
+        return self._prefetching.slack
 
     def tick(self) -> None:
         """Handle the timers that are due: announcements, repeated interrupts, ends of grace periods and back-offs."""

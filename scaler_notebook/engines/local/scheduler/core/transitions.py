@@ -92,23 +92,23 @@ class Transitions:
         if action.to:
             (record.stage,) = action.to
         match action, event:  # the most frequent actions first
-            case TaskAction.RUN, events.Dispatched():
-                self._run(record, event.process)
             case TaskAction.DELIVER, events.RunEnded() | events.RunFailed():
                 self._deliver(record, before, event.result)
                 self._go_on(record.process)
-            case TaskAction.DELIVER_LAST, events.RunEnded() | events.RunFailed():
-                self._deliver(record, before, event.result)
+            case TaskAction.BEGIN, _:
+                record.started = self._clock.time()
+                record.dispatches += 1
+            case TaskAction.PREFETCH, events.Prefetched():
+                self._state.queue.remove(record)
+                self._state.workers.put_behind(event.process, record)
+            case TaskAction.RUN, events.Dispatched():
+                self._run(record, event.process)
             case TaskAction.IGNORE, _:
                 pass
             case TaskAction.ANNOUNCE, _:
                 self._effects.send(record.owner, self._started(record))
-            case TaskAction.PREFETCH, events.Prefetched():
-                self._state.queue.remove(record)
-                self._state.workers.put_behind(event.process, record)
-            case TaskAction.BEGIN, _:
-                record.started = self._clock.time()
-                record.dispatches += 1
+            case TaskAction.DELIVER_LAST, events.RunEnded() | events.RunFailed():
+                self._deliver(record, before, event.result)
             case TaskAction.QUEUE | TaskAction.RECALL, _:
                 self._state.queue.add(record)
             case TaskAction.PUT_BACK, _:

@@ -32,6 +32,7 @@ from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.messages import ClientContext, Task
 from scaler_notebook.protocol.payload_cache import Sender
+from scaler_notebook.protocol.twins import maker
 from scaler_notebook.task.interruption.cancel_page import CancelPage
 
 from . import process_tree
@@ -45,6 +46,7 @@ OWN_DESCRIPTORS = 8  # that the scheduler has of one process, at most
 LONGEST_HOLD = 60.0  # seconds; then a result is read whatever it loses, so that its task ends
 
 _free_descriptors = fd_limits.FreeDescriptors()
+_new_run = maker(Run)
 
 
 class TaskProcess:
@@ -275,7 +277,7 @@ class TaskProcess:
     def _run(self, run: PrefetchedRun) -> Run:
         shorten, task, options = self._sender.shorten, run.task, run.task.options
         function, arguments = shorten(task.function), shorten(task.arguments)
-        return Run(run.seq, task.task_id, options.name, function, arguments, run.last, (), options.retry_on)
+        return _new_run(run.seq, task.task_id, options.name, function, arguments, run.last, (), options.retry_on)
 
     def prefetch(self, runs: Sequence[PrefetchedRun]) -> None:
         """Send the process runs that come after those which it has."""

@@ -85,7 +85,7 @@ class Dispatcher:
         self._prefetching.recall_if_slow()
         slots = state.slots + self._lending.adjust_processes()
         if idle and len(held) < slots:
-            self._prefetching.recall_all()  # what is prefetched may come before all that is queued
+            self._prefetching.share()  # what is prefetched may come before all that is queued
         while idle and len(held) < slots and (task_id := state.queue.next) is not None:
             record = state.records[task_id]
             if state.devices:

@@ -25,7 +25,7 @@ from scaler_notebook.protocol.messages import Task
 
 from .durations import Durations
 
-WORK_AHEAD = 0.001  # seconds of work that a process has ahead, at most
+WORK_AHEAD = 0.004  # seconds of work that a process has ahead, at most
 MOST_AHEAD = 64  # tasks
 COST = 0.00004  # seconds that a run takes beside the task's own code
 LARGEST_ARGUMENTS = 16 * 1024  # bytes; what a socket does not take at once delays what comes behind
@@ -58,7 +58,7 @@ class Prefetching:
         self._closed: set[int] = set()  # processes that are given nothing more until their run has ended
         self._lowest = 0  # priority of a prefetched task
 
-    def run_ended(self, record: TaskRecord, seconds: float) -> None:
+    def run_ended(self, record: TaskRecord, seconds: float, quiet: bool) -> None:
         """Learn from the end of a run.
 
         Parameters
@@ -67,9 +67,11 @@ class Prefetching:
             The task.
         seconds
             How long the run took; 0 if that is unknown.
+        quiet
+            Does the process go on without a word of the scheduler's?
         """
         self._closed.discard(record.process)
-        self._durations.learn(record.task.function, seconds)
+        self._durations.learn(record.task.function, seconds, quiet)
 
     def forget(self, process: int) -> None:
         """Forget a process that has died, after the last :meth:`recall`."""
@@ -122,7 +124,8 @@ class Prefetching:
         """Return whether a task that a process holds may end in a moment, as far as is known."""
         state, process = self._state, holder.process
         options = holder.task.options
-        alone = not (holder.parent is not None or options.memory_limit or options.gpus or process in state.lent)
+        nested = holder.parent is not None or bool(holder.children)
+        alone = not (nested or options.memory_limit or options.gpus or process in state.lent)
         return alone and holder.stage is TaskStage.RUNNING and start_due(process) in state.timers
 
     def _can_be_ahead(self, record: TaskRecord, holder: TaskRecord) -> bool:
@@ -139,14 +142,36 @@ class Prefetching:
         self._transitions.handle(record, hand.prefetched)
         return PrefetchedRun(record.seq, record.task, not record.tries_left)
 
+    @property
+    def slack(self) -> float:
+        """Seconds of quiet, brief work that every slot's process has ahead, as far as is known; 0 if one may have none.
+
+        For so long nobody waits for the scheduler.
+        """
+        state, workers = self._state, self._state.workers
+        if not workers.has_ahead or len(workers.held) < state.slots + len(state.lent):
+            return 0.0
+        return min(map(self._quiet_work, workers.held.values()))
+
+    def _quiet_work(self, holder: TaskRecord) -> float:
+        """Return the seconds of quiet, brief work that the process of a task has ahead, as far as is known."""
+        function = holder.task.function
+        mean = self._durations.mean_of_brief(function)
+        if mean is None or holder.process in self._closed or not self._durations.is_quiet(function):
+            return 0.0
+        return len(self._state.workers.ahead(holder.process)) * (mean + COST) if self._is_brief(holder) else 0.0
+
     # ------------------------------------------------------------------ taking back
 
     def recall(self, process: int) -> None:
+        """Take back what a process has ahead; it is given nothing more until its run has ended."""
+        if self._state.workers.ahead(process):
+            self._closed.add(process)
+            self._take_back(process)
+
+    def _take_back(self, process: int) -> None:
         """Take back what a process has ahead; what it has begun by now, runs."""
         workers = self._state.workers
-        if not workers.ahead(process):
-            return
-        self._closed.add(process)
         for record in workers.take_back(process, self._effects.recall(process, workers.held[process].seq)):
             self._transitions.handle(record, RECALLED)
         for record in workers.ahead(process):
@@ -154,9 +179,15 @@ class Prefetching:
                 self._transitions.handle(record, BEGUN)
 
     def recall_all(self) -> None:
-        """Take back what any process has ahead."""
+        """Take back what any process has ahead; they are given nothing more until their runs have ended."""
         for process in self._state.workers.have_ahead:
             self.recall(process)
+
+    def share(self) -> None:
+        """Take back what any process has ahead, to be handed out anew, by turns, to all that can take it."""
+        for process in self._state.workers.have_ahead:
+            if process not in self._closed:
+                self._take_back(process)
 
     def recall_if_slow(self) -> None:
         """Take back what any process has ahead if it is behind a task that is no longer brief.
@@ -166,8 +197,8 @@ class Prefetching:
         workers = self._state.workers
         for process in workers.have_ahead:
             if process not in self._closed and not self._is_brief(workers.held[process]):
-                self.recall_all()
-                return
+                self.recall(process)
+                self.share()
 
     def make_way(self, priority: int) -> None:
         """Take back what was prefetched if a task of this priority goes before it."""
