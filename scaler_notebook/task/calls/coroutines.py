@@ -14,6 +14,7 @@ from scaler_notebook.task.current_task import current_task
 if TYPE_CHECKING:
     import asyncio
 
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})  # what most calls give
 _main_tasks: "WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[Any]]" = WeakKeyDictionary()
 
 
@@ -29,7 +30,7 @@ def completed(value: Any) -> Any:
     BaseException
         What the coroutine raises, with the coroutine's own traceback.
     """
-    if not issubclass(type(value), Coroutine):
+    if type(value) in _PLAIN or not issubclass(type(value), Coroutine):
         return value
     import asyncio  # a task without coroutines needs none
 

@@ -15,6 +15,7 @@ from scaler_notebook.wording import counted
 
 MAX_TEXT = 2_000  # characters
 MAX_TYPE = 100  # characters of an array's dtype
+MAX_SHORT = 1 << 64  # an integer up to this is short
 MAX_BITS = 4_000  # bits of an integer that is written in full; Python refuses larger ones, or takes long
 
 # By library, classes whose shape costs nothing to ask for. (A lazy frame has none.)
@@ -205,6 +206,10 @@ class _Writer:
         for number, each in enumerate(value.items() if type(value) is dict else value):
             if self._left <= 0:
                 return [*parts, f"… {len(value) - number:,} more"]
+            if (kind := type(each)) is float or (kind is int and -MAX_SHORT < each < MAX_SHORT):  # as in most lists
+                parts.append(text := repr(each))
+                self._left -= len(text) + 4
+                continue
             parts.append(f"{self.text(each[0])}: {self.text(each[1])}" if type(value) is dict else self.text(each))
         return parts
 
