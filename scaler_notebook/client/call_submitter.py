@@ -17,7 +17,7 @@ from .futures.item_stream import ItemStream
 from .session.current_session import CurrentSession
 from .session.session import Session
 from .submission.call_pickling import CallPickler, PickledCall, pickle_call
-from .submission.call_text import call_text
+from .submission.call_text import function_name, text_with_arguments
 from .submission.options import plain_options
 from .submission.serializer import Serialized, Serializer, with_serializer
 from .task_state.cancel_policy import CancelPolicy
@@ -90,8 +90,9 @@ class CallSubmitter:
             Returns how a call with such arguments reads for a person; None for the call itself.
         """
         pickled = CallPickler(fn).pickle if self._serializer is None else lambda args: self._pickled(fn, args, {})
-        named = name if name is not None else lambda args: call_text(fn, args, {})
-        while burst := self._submit_burst(items, pickled, named):
+        if name is None:
+            name = partial(text_with_arguments, function_name(fn))
+        while burst := self._submit_burst(items, pickled, name):
             yield burst
 
     def _submit_burst(

@@ -19,11 +19,9 @@ from .pickling import pickler, reduced_arrays, references
 from .twins import maker
 
 OUT_OF_BAND = 16 * 1024  # bytes; for less, a frame of its own costs more than the copy into the pickle
-_PLAIN = frozenset({type(None), bool, int, float, str, bytes})  # the standard pickler's own business, whatever is in it
+PLAIN = type(None), bool, int, float, str, bytes  # the standard pickler's own business, whatever is in it
 MAX_SEARCH = 10_000  # objects looked at to explain an error, so that a huge argument does not take for ever
 _dumps = pickle.dumps  # whatever a task may have put in its place
-_new_payload = maker(Payload)
-
 _new_payload = maker(Payload)
 
 
@@ -43,8 +41,8 @@ def dump(value: Any) -> Payload:
     Exception
         Whatever the value's own pickling raises.
     """
-    if type(value) in _PLAIN:
-        return _new_payload(_dumps(value, pickler.PROTOCOL), (), b"")
+    if type(value) in PLAIN:
+        return dump_plain(value)
     buffers: list[Buffer] = []
     try:
         data = _plain(value, out_of_band(buffers))
@@ -57,6 +55,11 @@ def dump(value: Any) -> Payload:
     if names := references.names_of_main(data, buffers):
         raise pickle.PicklingError(f"it is found as {names[0]} in __main__, which tasks do not share with the notebook")
     return Payload(data, tuple(buffers))
+
+
+def dump_plain(value: Any) -> Payload:
+    """Pickle a value of one of the types :data:`PLAIN`, or tuples and dictionaries that hold nothing else."""
+    return _new_payload(_dumps(value, pickler.PROTOCOL), (), b"")
 
 
 def out_of_band(buffers: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:

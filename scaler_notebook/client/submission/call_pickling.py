@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from scaler_notebook.client.context.user_modules import USER_MODULES
-from scaler_notebook.client.task_state.observed_task import ObservedTask
+from scaler_notebook.client.task_state.observed_task import NO_INPUTS, ObservedTask
 from scaler_notebook.client.task_state.references import TaskInput, TaskInputs, collect_inputs
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
@@ -91,6 +91,8 @@ class CallPickler:
             if not call.inputs and not call.proxies:  # else they may be in the function
                 self._function = call.function
             return call
+        if all(type(arg) in payloads.PLAIN for arg in args):  # these refer to nothing
+            return PickledCall(self._function, payloads.dump_plain((args, {})), NO_INPUTS)
         with collect_inputs() as inputs:
             arguments = _pickled_arguments(self._fn, args, {})
             return PickledCall(self._function, arguments, inputs, proxies_in((args, {}), arguments))

@@ -1,10 +1,12 @@
 """The call text of a task, how the call reads for a person: ``fit(DataFrame, alpha=0.5)``."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 MAX_TEXT = 40  # characters of one literal
 MAX_CALL = 200  # characters of the whole
+NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 LITERALS = (int, float, bool, complex, str, bytes, type(None))
 
 
@@ -20,9 +22,23 @@ def call_text(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping
     args, kwargs
         Its positional arguments, and the others by name.
     """
+    return text_with_arguments(function_name(function), args, kwargs)
+
+
+def text_with_arguments(name: str, args: Sequence[Any], kwargs: Mapping[str, Any] = NO_KEYWORDS) -> str:
+    """Return a call as text, as :func:`call_text`, of a function whose name is at hand.
+
+    Parameters
+    ----------
+    name
+        The name of what is called.
+    args, kwargs
+        Its positional arguments, and the others by name.
+    """
     parts = [_argument_text(arg) for arg in args]
-    parts += [f"{name}={_argument_text(value)}" for name, value in kwargs.items()]
-    return shorten(for_browsers(f"{function_name(function)}({', '.join(parts)})"), end="…)")
+    if kwargs:
+        parts += [f"{keyword}={_argument_text(value)}" for keyword, value in kwargs.items()]
+    return shorten(for_browsers(f"{name}({', '.join(parts)})"), end="…)")
 
 
 def shorten(text: str, length: int = MAX_CALL, end: str = "…") -> str:

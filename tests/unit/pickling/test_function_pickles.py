@@ -24,6 +24,7 @@ import cloudpickle
 import pytest
 
 from scaler_notebook.client.submission import function_pickles, function_witness
+from scaler_notebook.client.submission.call_pickling import CallPickler, pickle_call
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.pickling import pickler
@@ -465,3 +466,9 @@ def test_functions_of_modules_and_other_callables_are_pickled_as_ever(names: Nam
             assert function_pickles.dump(value) == payloads.dump(value)
     assert made.number == 12
     assert function_witness.MAIN == "__main__"
+
+
+def test_the_arguments_of_many_calls_are_pickled_as_those_of_one() -> None:
+    calls = CallPickler(abs)
+    for args in [(1,), (None, True, 1.5, "__main__", b"x" * 20_000), ([1],), (bytearray(20_000),), (), (-1,)]:
+        assert calls.pickle(args) == pickle_call(abs, args, {})
