@@ -1,8 +1,9 @@
 """CPU time that a task costs which does nothing: ``python -m benchmarks.hot_path`` (Linux).
 
-Microseconds per task in the caller's thread, the agent's thread, the scheduler process and the task processes, in two
-ways of calling: many submits and then all results, and one call at a time. ``--profile`` says where in the code of
-each process the time goes, ``--growth`` whether a task costs more when there are many.
+Microseconds per task in the caller's thread, the agent's thread, the scheduler process and the task processes, in some
+ways of calling: many submits and then all results, one call at a time, a map, and a map in chunks (per call).
+``--profile`` says where in the code of each process the time goes, ``--growth`` whether a task costs more if there are
+many.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .profiles import new_profiler
 OUTPUT = ROOT / "output" / "hot_path"
 DISTRIBUTIONS = ("scaler-notebook", "pyzmq", "msgpack", "cloudpickle")
 GROWTH = "100,10000,100000"  # numbers of tasks
+CHUNK, TIMES_AS_MANY = 100, 10  # calls in a chunk of a map; so many times more calls are mapped in chunks
 ONE_AT_A_TIME = 10  # so many times fewer tasks are called one at a time: each waits for its result
 
 
@@ -71,6 +73,22 @@ def call_in_turn(executor: NotebookExecutor, tasks: int) -> None:
         executor.submit(nothing, n).result()
 
 
+def call_as_map(executor: NotebookExecutor, tasks: int, chunksize: int = 1) -> None:
+    """Take all results of one map.
+
+    Parameters
+    ----------
+    executor
+        Whose engine runs the calls.
+    tasks
+        How many calls.
+    chunksize
+        How many calls are one task.
+    """
+    for _ in executor.map(nothing, range(tasks), chunksize=chunksize):
+        pass
+
+
 def measure(parts: Sequence[Part], tasks: int, call: Callable[[], None]) -> Phase:
     """Measure one call that runs so many tasks.
 
@@ -94,7 +112,7 @@ def measure(parts: Sequence[Part], tasks: int, call: Callable[[], None]) -> Phas
 def measured_phases(options: argparse.Namespace) -> dict[str, list[Phase]]:
     """Run every phase ``options.rounds`` times after a warm-up; gives them by title."""
     found: dict[str, list[Phase]] = {}
-    few = max(1, options.tasks // ONE_AT_A_TIME)
+    few, many = max(1, options.tasks // ONE_AT_A_TIME), TIMES_AS_MANY * options.tasks
     with NotebookExecutor(n_workers=options.workers) as executor:
         call_together(executor, max(100, options.tasks // 10))
         parts = find_parts(executor)
@@ -103,6 +121,10 @@ def measured_phases(options: argparse.Namespace) -> dict[str, list[Phase]]:
             in_turn = measure(parts, few, lambda: call_in_turn(executor, few))
             found.setdefault(f"{options.tasks:,} submits, then their results", []).append(together)
             found.setdefault(f"{few:,} calls, one at a time", []).append(in_turn)
+            as_map = measure(parts, options.tasks, lambda: call_as_map(executor, options.tasks))
+            found.setdefault(f"a map of {options.tasks:,}", []).append(as_map)
+            in_chunks = measure(parts, many, lambda: call_as_map(executor, many, CHUNK))
+            found.setdefault(f"a map of {many:,} in chunks of {CHUNK}", []).append(in_chunks)
     return found
 
 
