@@ -45,7 +45,13 @@ for future in (done, failed, running, stopped, stubborn, queued[1]): display(HTM
 table = TaskTable(board)
 display(HTML(b.html("9 tasks", table.counts(), table.rows(range(len(table))), remark="some remark")))
 """
-BOARD = "board = NotebookExecutor(n_workers=2).map_async(work, range(9))\nboard"
+# One of its tasks has submitted two others, which are rows below it.
+BOARD = """
+def work(n, work=work):
+    if n == 4: NotebookExecutor().map_async(abs, [-1, -2])
+    return work(n)
+board = NotebookExecutor(n_workers=2).map_async(work, range(9))
+board"""
 # What axe-core is to look for, by theme: a theme changes colours, and nothing else that axe-core looks at.
 RULES: dict[str, dict[str, Any]] = {LIGHT: {}, DARK: {"runOnly": ["color-contrast"]}}
 CELLS = [SETUP, LIVE, BOARD, STATIC, "ex"]
@@ -114,7 +120,8 @@ def check_boards(lab: Lab, notebook: LabNotebook) -> None:
     notebook.run(2)
     board = notebook.output(2).locator(".scaler-board")
     expect(board.locator(".scaler-chip[data-kind=failed]")).to_have_text("1 failed")
-    board.get_by_role("grid").get_by_title("work(3)").click()
+    expect(board.locator(".scaler-nested:visible")).to_have_count(2)
+    board.get_by_role("treegrid").get_by_title("work(3)").click()
     expect(board.locator(".scaler-pane .scaler-error")).to_contain_text("does not converge")
     assert complaints(lab, ".scaler-board") == []
     assert sticking_out(board) == []
