@@ -31,8 +31,8 @@ def dump(value: Any) -> Payload:
     Modules that were given to ``cloudpickle.register_pickle_by_value`` count as the notebook.
 
     The C pickler pickles a function or an instance of a class of ``__main__`` without error, by reference, and the task
-    process then finds nothing under that name. So a pickle that contains such a name anywhere is made again by
-    cloudpickle. A false alarm costs some microseconds.
+    process then finds nothing under that name. So a pickle that looks up such a name is made again by cloudpickle. The
+    text alone is no such name: Python's own filters of warnings have it, which scikit-learn sends with each call.
 
     Raises
     ------
@@ -47,7 +47,8 @@ def dump(value: Any) -> Payload:
     try:
         data = _plain(value, out_of_band(buffers))
         by_value = cloudpickle.list_registry_pickle_by_value()
-        if b"__main__" not in data and not (by_value and any(name.encode() in data for name in by_value)):
+        travels_by_value = any(name.encode() in data for name in by_value) if by_value else False
+        if not travels_by_value and references.is_free_of_main(data, buffers):
             return _new_payload(data, tuple(buffers))
     except Exception:  # lambdas, local classes: cloudpickle's business, as is the error if it cannot either
         pass

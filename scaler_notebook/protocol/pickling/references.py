@@ -29,6 +29,25 @@ def names_of_main(data: bytes, buffers: Sequence[Any] = ()) -> tuple[str, ...]:
     return _names(data, buffers)
 
 
+def is_free_of_main(data: bytes, buffers: Sequence[Any]) -> bool:
+    """Return whether a pickle is known to look up nothing in ``__main__``; one that cannot be read is not.
+
+    Parameters
+    ----------
+    data
+        The pickle.
+    buffers
+        The out-of-band buffers.
+    """
+    if b"__main__" not in data:
+        return True
+    try:
+        _StrictReader(io.BytesIO(data), buffers=buffers).load()
+    except Exception:
+        return False
+    return True
+
+
 def _names(data: bytes, buffers: Sequence[Any] = ()) -> tuple[str, ...]:
     reader = _Reader(io.BytesIO(data), buffers=buffers)
     reader.names = {}
@@ -73,4 +92,14 @@ class _Reader(pickle.Unpickler):
         """Note a name of ``__main__``. Nothing is looked up, so nothing is imported and no other code runs."""
         if module == "__main__":
             self.names[name] = None
+        return _Anything
+
+
+class _StrictReader(pickle.Unpickler):
+    """An unpickler that ends at the first name which a pickle looks up in ``__main__``."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Raise a LookupError for a name of ``__main__``; nothing is looked up."""
+        if module == "__main__":
+            raise LookupError(name)
         return _Anything

@@ -12,7 +12,7 @@ from fresh_interpreter import defined, notebook
 from scaler_notebook.client.submission.call_pickling import pickle_call
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.errors import TaskSerializationError
-from scaler_notebook.protocol.pickling import references
+from scaler_notebook.protocol.pickling import pickler, references
 
 # An object of a library's that says a name where it thinks it is defined, as the interfaces of zope do.
 BY_NAME = """
@@ -136,6 +136,15 @@ def test_every_name_is_found_wherever_it_stands() -> None:
         for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
             data = pickle.dumps([1, {"a": names["f"]}, names["A"](), names["g"], names["L"]([names["S"]])], protocol)
             assert set(references.names_of_main(data)) == {"f", "g", "A", "L", "S"}, protocol
+
+
+def test_the_text_alone_is_no_reason_for_a_second_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    filters = [("default", None, DeprecationWarning, "__main__", 0), {"and": DeprecationWarning("once")}]
+    monkeypatch.setattr(pickler, "dumps", None)
+    assert payloads.load(payloads.dump(filters))[0] == filters[0]
+    with notebook(DEFINED) as names:
+        assert not references.is_free_of_main(pickle.dumps([filters, names["A"]()]), ())
+    assert not references.is_free_of_main(b"no pickle of __main__", ())
 
 
 def test_nothing_of_a_pickle_is_run(capsys: pytest.CaptureFixture[str]) -> None:
