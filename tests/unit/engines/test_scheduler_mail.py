@@ -22,6 +22,7 @@ from scaler_notebook.engines.local.scheduler import clients
 from scaler_notebook.engines.local.scheduler.clients import Clients
 from scaler_notebook.engines.local.scheduler.core.core import Core
 from scaler_notebook.engines.local.scheduler.core.state.pausable_queue import PausableQueue
+from scaler_notebook.engines.local.scheduler.engine_effects import EngineEffects
 from scaler_notebook.engines.local.scheduler.outgoing_messages import BRIEF, PATIENCE, OutgoingMessages
 from scaler_notebook.engines.local.scheduler.task_output import TaskOutput
 from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC, ENGINE_CODEC
@@ -341,3 +342,32 @@ def test_what_was_read_and_not_forwarded_is_discarded_too(output: TaskOutput) ->
     assert list(output.new_messages("t", False)) == [TaskLog("t", LogStream.STDOUT, "before")]
     output.reset()
     assert list(output.new_messages("t", True)) == []
+
+
+RESULT = TaskResult("id", TaskResultType.SUCCESS, Payload(b""))
+CONFIRMATION = TaskCancelConfirm("id", TaskCancelConfirmType.CANCELED, False)
+
+
+@pytest.mark.parametrize("end", [RESULT, CONFIRMATION])
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_the_end_of_a_task_gets_to_its_client_whatever_happens(times: int, end: EngineMessage) -> None:
+    sent: list[EngineMessage] = []
+    problems = [RuntimeError("a bug of ours")] * times
+
+    def post(owner: bytes, message: EngineMessage) -> None:
+        if problems:
+            raise problems.pop()
+        sent.append(message)
+
+    effects = EngineEffects(Mock(), 1)
+    effects.post = post
+    effects.send(b"client", end)
+    (told,) = sent
+    if times < 2:
+        assert told is end
+    else:
+        assert isinstance(told, TaskResult)
+        assert (told.task_id, told.outcome) == ("id", TaskResultType.FAILED)
+    problems.append(RuntimeError("a bug of ours"))
+    with pytest.raises(RuntimeError):
+        effects.send(b"client", EngineHello(2))  # what ends no task may be lost

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from scaler_notebook.engines.local.ipc.memory.shared_memory import close_segments, duplicate_segments
 from scaler_notebook.engines.local.ipc.messages import Input, Taken, VisibleDevices
-from scaler_notebook.protocol.messages import ClientContext, EngineMessage, Payload, Task
+from scaler_notebook.protocol.exceptions import failures
+from scaler_notebook.protocol.messages import ClientContext, EngineMessage, Payload, Task, TaskCancelConfirm, TaskResult
 
 from .core.effects import PrefetchedRun
 from .processes import process_tree
@@ -27,12 +28,44 @@ class EngineEffects:
         How many processes there are when no slot is lent, spares included.
     """
 
-    send: Callable[[bytes, EngineMessage], None]  # set once there is a socket for clients
+    post: Callable[[bytes, EngineMessage], None]  # sends a message; set once there is a socket for clients
 
     def __init__(self, pool: ProcessPool, standing: int) -> None:
         self._pool = pool
         self._standing = standing
         self._extra = 0  # processes for slots that are lent
+
+    def send(self, owner: bytes, message: EngineMessage) -> None:
+        """Send a message to a client; one that ends a task gets there, for the task's record is gone by then.
+
+        Parameters
+        ----------
+        owner
+            The client.
+        message
+            The message.
+        """
+        try:
+            self.post(owner, message)
+        except Exception:  # a bug of ours
+            if not isinstance(message, TaskResult | TaskCancelConfirm):
+                raise
+            log.exception("the end of task %s could not be sent, and is sent again", message.task_id)
+            self._send_end_again(owner, message)
+
+    def _send_end_again(self, owner: bytes, message: TaskResult | TaskCancelConfirm) -> None:
+        """Send the end of a task once more; if that fails too, the task has failed.
+
+        Parameters
+        ----------
+        owner, message
+            As for :meth:`send`.
+        """
+        try:
+            self.post(owner, message)
+        except Exception as error:
+            log.exception("the end of task %s is lost", message.task_id)
+            self.post(owner, failures.internal_failure(message.task_id, error))
 
     def suits(self, process: int, context: ClientContext | None) -> bool:
         """Return whether a task of a client with these settings and modules can run in a process."""

@@ -91,7 +91,7 @@ class EventLoop:
         hello = EngineHello(config["slots"], as_tuple(config["capabilities"]), gpus=tuple(config["gpus"]))
         self._clients = Clients(self._core, hello, self._selector, config["directory"], keys, config["port"] or 0)
         self._clients.catch_up = self._pool.catch_up
-        self._effects.send = self._clients.send
+        self._effects.post = self._clients.send
         self._output = OutputForwarder(self._core, self._pool, self._guard, self._clients.send)
         self._pool.events = ProcessEvents(self._core, self._pool, self._output, self._prewarming)
         address = endpoint = self._clients.address

@@ -15,7 +15,7 @@ class Leases:
         self._sizes: Counter[bytes] = Counter()  # bytes in all, by client
 
     def add(self, client: bytes, payload: Payload) -> None:
-        """Lend a client the segments of a result.
+        """Lend a client the segments of a result; once, however often it is called.
 
         Parameters
         ----------
@@ -25,7 +25,7 @@ class Leases:
             The result.
         """
         for buffer in payload.buffers:
-            if isinstance(buffer, SegmentRef):
+            if isinstance(buffer, SegmentRef) and buffer.descriptor not in self._lent:
                 self._lent[buffer.descriptor] = client, buffer.size
                 self._sizes[client] += buffer.size
 
