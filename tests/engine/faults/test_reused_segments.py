@@ -243,7 +243,8 @@ def test_what_is_held_of_a_segment_outlives_any_number_of_others() -> None:
 
     def sums() -> list[float]:
         said = shared_things.said
-        return [np.sum(said.get()) for _ in range(said.qsize())]
+        arrays: list[Any] = [said.get() for _ in range(said.qsize())]
+        return [float(array.sum()) for array in arrays]
 
     held, kept = [], range(0, 12, 3)
     with NotebookExecutor(n_workers=1) as executor:
