@@ -290,7 +290,14 @@ class Lab:
     def close(self) -> None:
         """Close the notebook that is open, and end its kernel."""
         if self._open is not None:
-            self.page.evaluate("() => window.panel.dispose()")
+            # A page that was loaded again may still be about to open what was open, and to show that.
+            self.page.evaluate(
+                """async () => {
+                    await window.jupyterapp.restored;
+                    const shown = [...window.jupyterapp.shell.widgets('main')];
+                    for (const widget of shown) if (widget.context) widget.dispose();
+                }"""
+            )
             self.server.shut_down_kernels(self._open.name)
             self._open = None
 

@@ -154,6 +154,8 @@ class ClientSegments:
             if self._idle.pop(segment, segment) is segment:  # taken meanwhile, by a signal handler's submit
                 continue
             self._replace(segment)
+            if segment.users:  # given to a task meanwhile, by a signal handler's submit of the same array
+                continue
             # From here on nobody else has it. So an interrupt, which may leave it half written, closes it.
             if segment.becomes_free(PATIENCE * source[1] if segment is fitting[-1] else 0.0):
                 segment.write(buffer)
@@ -179,8 +181,11 @@ class ClientSegments:
 
     def _release_all_over(self) -> None:
         """Release the segments of the tasks that are over. The lock must be held."""
-        while self._over:
-            user = self._over.popleft()
+        while True:
+            try:
+                user = self._over.popleft()
+            except IndexError:  # the last one may be taken by a signal handler's submit
+                return
             try:
                 for segment in self._used.get(user, ()):
                     segment.users.discard(user)
@@ -204,7 +209,8 @@ class ClientSegments:
             size -= oldest.capacity
             if self._idle.pop(oldest, oldest) is None:
                 self._replace(oldest)
-                oldest.close()
+                if not oldest.users:  # else it was given to a task meanwhile, as in :meth:`_rewritten`
+                    oldest.close()
 
     def close(self) -> None:
         """Close every segment; processes that have mapped one keep their mapping."""
