@@ -252,7 +252,7 @@ class Lab:
         self.page.set_viewport_size(VIEWPORT)
         self.page.goto(self.server.url())
         self.page.wait_for_function("() => window.jupyterapp")
-        self.page.evaluate("async () => { await window.jupyterapp.restored; }")
+        self.page.evaluate("async () => { await window.jupyterapp.restored; window.isAsLoaded = true; }")
 
     def notebook(self, name: str, cells: Sequence[str], kernel: str = "python3") -> LabNotebook:
         """A notebook of these cells that is as if it were new: until :meth:`reset` is called, it is in use.
@@ -262,7 +262,10 @@ class Lab:
         if self._in_use:  # and nobody says in which state
             self.load()
         if self._open is None or self._made_of != (name, cells, kernel):
-            self.close()
+            if self.page.evaluate("() => window.isAsLoaded"):
+                self.close()
+            else:  # a test has loaded the page again: JupyterLab may still be about to open what was open
+                self.load()
             self._made_of = name, cells, kernel
             self.server.write_notebook(*self._made_of)
             self._command("docmanager:open", path=name)
@@ -290,14 +293,7 @@ class Lab:
     def close(self) -> None:
         """Close the notebook that is open, and end its kernel."""
         if self._open is not None:
-            # A page that was loaded again may still be about to open what was open, and to show that.
-            self.page.evaluate(
-                """async () => {
-                    await window.jupyterapp.restored;
-                    const shown = [...window.jupyterapp.shell.widgets('main')];
-                    for (const widget of shown) if (widget.context) widget.dispose();
-                }"""
-            )
+            self.page.evaluate("() => window.panel.dispose()")
             self.server.shut_down_kernels(self._open.name)
             self._open = None
 
