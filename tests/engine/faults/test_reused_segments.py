@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -337,3 +338,40 @@ def test_where_the_page_table_tells_nothing_arrays_are_copied(monkeypatch: pytes
     monkeypatch.undo()
     mmap._tells_of_copies.cache_clear()
     segment.close()
+
+
+@pytest.mark.parametrize("cause", ["another array is written", "too much is idle"])
+def test_a_segment_that_a_signal_handlers_submit_gets_meanwhile_stays_as_it_is(
+    cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, array, other = ClientSegments(), np.full(LARGE, 1.0), np.full(LARGE, 2.0)
+    original, handled = store._replace, list[SegmentRef]()
+
+    def interrupted(segment: Any) -> None:
+        if not handled:
+            handled.append(ref_of(store.adopt(task_of("handler", array))))
+        original(segment)
+
+    store.adopt(task_of("first", array))
+    if cause == "too much is idle":
+        monkeypatch.setattr(segments, "MAX_IDLE", 0)
+        monkeypatch.setattr(store, "_replace", interrupted)
+        store.release("first")
+    else:
+        store.release("first")
+        monkeypatch.setattr(store, "_replace", interrupted)
+        store.adopt(task_of("second", other))
+    (ref,) = handled
+    with open(f"/proc/{ref.pid}/fd/{ref.descriptor}", "rb") as file:
+        assert np.array_equal(np.frombuffer(file.read(), dtype=float), array)
+    store.close()
+
+
+def test_a_segment_whose_owner_is_gone_is_not_given_back() -> None:
+    store, given = ClientSegments(), GivenSegments()
+    arguments = store.adopt(task_of("gone", np.full(LARGE, 1.0))).arguments
+    mapped = map_segments(arguments, anew=True)
+    elsewhere = replace(arguments, buffers=tuple(replace(each, pid=1 << 22) for each in arguments.buffers))  # type: ignore[type-var]
+    given.note(elsewhere, mapped)
+    assert all(given.reopen(each) is None for each in mapped.buffers if isinstance(each, memoryview))
+    store.close()

@@ -52,7 +52,10 @@ class GivenSegments:
         for ref, buffer in zip(payload.buffers, mapped.buffers, strict=True):
             if isinstance(ref, SegmentRef) and ref.pid != os.getpid() and isinstance(buffer, memoryview):
                 mapping = cast(mmap.Mapping, buffer.obj)
-                about = os.stat(f"/proc/{ref.pid}/fd/{ref.descriptor}")
+                try:
+                    about = os.stat(f"/proc/{ref.pid}/fd/{ref.descriptor}")
+                except OSError:  # its owner is gone since it was mapped: the array is copied on its way back
+                    continue
                 self._given[mmap.address(buffer)] = _Given(weakref.ref(mapping), ref, (about.st_dev, about.st_ino))
 
     def reopen(self, buffer: Buffer) -> int | None:
