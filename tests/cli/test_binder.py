@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from ports import free_port
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -150,9 +150,7 @@ class Server:
 
     def __init__(self, programs: Path, home: Path, repository: Path) -> None:
         self.token = secrets.token_hex(8)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._log = home / "lab.log"
         command = [str(programs / "jupyter"), "lab", "--no-browser", "--allow-root", f"--port={self.port}"]
         options = ["--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}"]

@@ -588,8 +588,13 @@ def test_an_initializer(address: str) -> None:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From a call on, who does not answer within a second counts as nobody."""
-    return lambda: monkeypatch.setattr("scaler_notebook.engines.scaler.client.engine.ANSWER_TIMEOUT", 1.0)
+    """From a call on, who does not listen or answer within a second counts as nobody."""
+
+    def shorten() -> None:
+        for timeout in ("LISTEN_TIMEOUT", "ANSWER_TIMEOUT"):
+            monkeypatch.setattr(f"scaler_notebook.engines.scaler.client.engine.{timeout}", 1.0)
+
+    return shorten
 
 
 def test_the_death_of_the_scheduler_is_told_at_once(soon: Callable[[], None]) -> None:
@@ -618,6 +623,13 @@ def test_a_connection_that_is_reset_is_told_in_time() -> None:
             until_running(future)
             relay.reset()
             assert isinstance(future.exception(SAFETY), EngineLostError)
+
+
+def test_a_tunnel_to_a_scheduler_may_close_connections_at_first(address: str) -> None:
+    """As one does until its other end is there. YMQ itself connects four times."""
+    host, _, port = address.removeprefix("scaler://").rpartition(":")
+    with Relay(host, int(port), closes=12) as relay, NotebookExecutor(f"scaler://127.0.0.1:{relay.port}") as executor:
+        assert executor.submit(abs, -1).result(SAFETY) == 1
 
 
 def test_a_scheduler_that_is_silent_counts_as_lost() -> None:
@@ -743,6 +755,13 @@ def test_a_scheduler_that_ends_while_it_is_asked_counts_as_nobody(soon: Callable
         with pytest.raises(EngineStartError, match="nobody answers at"):
             NotebookExecutor(address).start()
         ending.join(SAFETY)
+
+
+def test_a_program_that_is_no_scheduler_is_said_to_be_there(soon: Callable[[], None]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        soon()
+        with pytest.raises(EngineStartError, match="within 1 s, though a program listens there: is an OpenGRIS Scaler"):
+            NotebookExecutor("scaler://{}:{}".format(*server.getsockname())).start()
 
 
 def test_without_scalers_package_it_says_what_to_install(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

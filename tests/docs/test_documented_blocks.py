@@ -12,7 +12,6 @@ import itertools
 import json
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import pytest
 from documented_blocks import ROOT, Block, agrees, blocks, claims, pages
 from kernel_environments import LIBRARIES, kernel_of
 from kernels import PATIENCE, Executed, Kernel, kernel
+from ports import free_port
 from scaler_cluster import shared
 
 if sys.version_info >= (3, 11):
@@ -112,9 +112,7 @@ def with_libraries() -> Iterator[Kernel]:
 @pytest.fixture(scope="module")
 def port() -> int:
     """One that is free."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    return free_port()
 
 
 @pytest.mark.parametrize("page", sorted({*pages()} - {OF_LIBRARIES}))

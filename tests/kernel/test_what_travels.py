@@ -205,13 +205,15 @@ DEFINITIONS = (
     "import pickle, multiprocessing\nfrom dataclasses import dataclass\nfrom enum import Enum\n"
     "@dataclass\nclass Point:\n    x: int\n    class Inner:\n        pass\nclass Kind(Enum):\n    A = 1\n"
     "def double(point):\n    return Point(2 * point.x)\n"
+    "def double_by_pool():\n    with multiprocessing.get_context('fork').Pool(1) as pool:\n"
+    "        doubled = pool.map(double, [Point(1)])\n        pool.close(); pool.join()\n    return doubled\n"
 )
 IN_A_TASK = {
     "pickle": "pickle.loads(pickle.dumps(Point(1))) == Point(1)",
     "pickle a nested class": "type(pickle.loads(pickle.dumps(Point.Inner()))) is Point.Inner",
     "pickle an Enum": "pickle.loads(pickle.dumps(Kind.A)) is Kind.A",
     "pickle a function": "pickle.loads(pickle.dumps(double)) is double",
-    "a pool": "multiprocessing.get_context('fork').Pool(1).map(double, [Point(1)]) == [Point(2)]",
+    "a pool": "double_by_pool() == [Point(2)]",
     "the module": "__import__('__main__').Point is Point and Point.__module__ == '__main__'",
 }
 

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from killed_schedulers import kill_scheduler
+from ports import free_port
 from waits import SAFETY, until_running
 
 import scaler_notebook
@@ -65,12 +66,6 @@ def session_of(executor: NotebookExecutor) -> Session:
     session = executor._session
     assert session is not None
     return session
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

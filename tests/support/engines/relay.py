@@ -18,10 +18,13 @@ class Relay:
     ----------
     host, port
         Where the connections go to.
+    closes
+        How many connections it first closes at once, as a tunnel does whose other end is not there yet.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, closes: int = 0) -> None:
         self._target = host, port
+        self._closes = closes
         self._others: dict[socket.socket, socket.socket] = {}  # of each connection, the one at the other side
         self._told, self._tell = socket.socketpair()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -53,6 +56,10 @@ class Relay:
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         ours, _ = self._listener.accept()
+        if self._closes:
+            self._closes -= 1
+            ours.close()
+            return
         theirs = socket.create_connection(self._target)
         for one, other in ((ours, theirs), (theirs, ours)):
             self._others[one] = other

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from leaks import MARKER
+from ports import free_port
 from scaler.io.ymq import IOContext
 
 MARK = "SCALER_CLUSTER_OF_TESTS"
 IOContext()  # the first one of a process makes a pipe for signals (libuv's), which stays to the end
 
 LISTENS = "0A"  # TCP_LISTEN, as the system's table of connections says it
+INODE = 9  # the column of that table with the number of the socket
 START = 30.0  # seconds until its workers must be there
 SUPPORT = Path(__file__).parents[1]
 # Where tests have the functions of their tasks.
@@ -30,14 +32,13 @@ NOWHERE = SUPPORT / "without_package"  # first in a path, it hides this package
 SCRIPT = NOWHERE / "start_scaler.py"  # its directory is in the path of all of the cluster
 
 
-def is_listened_at(port: int) -> bool:
-    """Whether a process of this machine listens at a port.
-
-    A connection would tell, too; but one to a port of the ephemeral range where nobody listens yet may be a connection
-    to itself, as TCP allows, and keep its owner from the port.
-    """
+def listens(pid: int, port: int) -> bool:
+    """Whether a process listens at a port of this machine. No connection is made: the process would have to end it."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return any(int(row[1].rpartition(":")[2], 16) == port and row[3] == LISTENS for row in rows)
+    at_port = [row[INODE] for row in rows if int(row[1].rpartition(":")[2], 16) == port and row[3] == LISTENS]
+    open_files = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()} if at_port else set()
+    assert not at_port or f"socket:[{at_port[0]}]" in open_files, f"another program has the cluster's port {port}"
+    return bool(at_port)
 
 
 class ScalerCluster:
@@ -56,6 +57,8 @@ class ScalerCluster:
     def __init__(self, workers: int = 2, bare: bool = False, **settings: Any) -> None:
         self._mark = secrets.token_hex(8)
         environment = {name: value for name, value in os.environ.items() if name != MARKER}
+        ports = ("address", "object_storage_address")
+        settings |= {name: f"tcp://127.0.0.1:{free_port()}" for name in ports}
         environment |= {MARK: self._mark, "PYTHONPATH": str(NOWHERE) if bare else os.pathsep.join(map(str, FUNCTIONS))}
         with tempfile.TemporaryDirectory() as directory:
             told = Path(directory) / "told"
@@ -75,7 +78,7 @@ class ScalerCluster:
                 time.sleep(0.01)
             self.address, self.scheduler = json.loads(told.read_text())
         port = int(self.address.rpartition(":")[2])
-        while not is_listened_at(port):  # its scheduler is another process, which may still be importing what it needs
+        while not listens(self.scheduler, port):
             assert time.monotonic() < deadline, "the cluster's scheduler starts too slowly"
             time.sleep(0.01)
 

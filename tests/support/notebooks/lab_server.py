@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any, Literal
 
 from kernel_environments import HOME as KERNELS
 from kernel_environments import LIBRARIES, VERSIONS
+from ports import free_port
 
 FrontEnd = Literal["lab", "notebook", "voila"]
 PATHS: dict[FrontEnd, str] = {"lab": "lab/tree", "notebook": "notebooks", "voila": "voila/render"}
@@ -37,9 +37,7 @@ class LabServer:
         self.notebooks = home / "notebooks"
         self.notebooks.mkdir(parents=True)
         self.token = secrets.token_hex(8)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.log = open(home / "lab.log", "wb")  # noqa: SIM115  # closed with the server
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -35,7 +35,8 @@ from .connection.probe import probe
 
 log = logging.getLogger(__name__)
 
-ANSWER_TIMEOUT = 3.0  # seconds; a running scheduler answers in milliseconds, one that is starting in half a second
+LISTEN_TIMEOUT = 3.0  # seconds; a scheduler that is starting listens in half a second
+ANSWER_TIMEOUT = 10.0  # seconds; an idle scheduler answers in milliseconds, one with much to do lets its clients wait
 
 
 class ScalerEngine:
@@ -78,7 +79,7 @@ class ScalerEngine:
         EngineStartError
             The cluster does not answer, or the package ``opengris-scaler`` is missing.
         """
-        probe(self._new_link(), ANSWER_TIMEOUT)
+        probe(self._new_link, LISTEN_TIMEOUT, ANSWER_TIMEOUT)
 
     def _new_link(self) -> ClusterConnection:
         return ClusterConnection(self._wire, self.address, **self._settings)  # type: ignore[arg-type]
