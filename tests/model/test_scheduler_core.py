@@ -16,7 +16,7 @@ from scaler_notebook.engines.local.scheduler.core import events
 from scaler_notebook.engines.local.scheduler.core.briefs import ACTIVITIES
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.dispatch import durations
-from scaler_notebook.engines.local.scheduler.core.dispatch.slot_lending import READERS_PATIENCE
+from scaler_notebook.engines.local.scheduler.core.dispatch.slot_lending import BUSY, READERS_PATIENCE, STANDSTILL
 from scaler_notebook.engines.local.scheduler.core.effects import PrefetchedRun
 from scaler_notebook.engines.local.scheduler.core.overview import MAX_LISTED
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
@@ -1065,6 +1065,80 @@ def test_what_is_taken_back_for_a_free_process_is_shared_by_all() -> None:
     told = hands.done[before:]
     assert told[1:] == ["run t1 on 2 as 1", "prefetch t2, t4, t6 for 1", "prefetch t3, t5, t7 for 2"]
     assert told[0].startswith("recall")
+
+
+class Overtaken(Recorder):
+    """One task each in two processes: t5 in 1, which has overtaken t4, taken back from behind t2 in 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.cpu = {1: 7.0, 2: 8.0, 3: 9.0}
+        self.more = 0
+        self.ahead: dict[int, list[int]] = {1: [], 2: [], 3: []}  # by process: numbers of runs that it has not begun
+        self.core = Core(2, self, {}, clock=self.clock)
+        self.core.process_ready(1)
+        self.core.submit(b"me", task("t0"))
+        self._end()
+        for number in range(1, 9):
+            self.core.submit(b"me", task(f"t{number}"))
+        self.core.process_ready(2)
+        self._end()
+        self._end()
+        self.after(ANNOUNCE_AFTER)
+
+    def _end(self) -> None:
+        """The run of process 1 ends, which begins the next that it has."""
+        seq, figures = self.core.overview.seq(1), TaskFigures(1.0, 1.0 + SPLIT_SECOND)
+        del self.ahead[1][:1]
+        self.core.process_ended_run(1, RunFinished(seq, TaskEnd.SUCCESS, EMPTY, figures))
+
+    def after(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.core.tick()
+
+    def prefetch(self, process: int, runs: Sequence[PrefetchedRun]) -> None:
+        self.ahead[process] += (run.seq for run in runs)
+
+    def recall(self, process: int, after: int) -> list[int]:
+        left, self.ahead[process] = self.ahead[process], []
+        return left
+
+    def cpu_seconds(self, process: int) -> float:
+        return self.cpu[process]
+
+    def add_processes(self, extra: int) -> None:
+        self.more = extra
+
+    def surplus(self) -> int:
+        return 0
+
+    def running(self) -> list[str]:
+        return sorted(holder[0] for process in (1, 2, 3) if (holder := self.core.overview.holder(process)))
+
+
+def test_a_task_that_was_overtaken_is_lent_a_slot_if_all_that_run_wait() -> None:
+    scene = Overtaken()
+    assert scene.running() == ["t2", "t5"]
+    scene.after(0.99 * STANDSTILL)
+    assert scene.more == 0
+    scene.after(0.02 * STANDSTILL)
+    assert scene.more == 1
+    scene.core.process_ready(3)
+    assert scene.running() == ["t2", "t4", "t5"]
+    scene.after(100 * STANDSTILL)
+    assert scene.more == 1, "t6 is behind all that run"
+
+
+@pytest.mark.parametrize("process", [1, 2])
+def test_a_task_that_was_overtaken_by_one_that_works_waits(process: int) -> None:
+    scene = Overtaken()
+    for _ in range(10):
+        scene.cpu[process] += 2 * BUSY
+        scene.after(STANDSTILL)
+    assert scene.more == 0
+    scene.after(STANDSTILL)
+    assert scene.more == 1, "it works no more"
 
 
 def test_what_comes_together_is_handed_out_at_its_end_and_a_free_slot_waits_for_nothing() -> None:

@@ -107,6 +107,25 @@ def maybe_wait(path: str, number: int, waits: bool) -> int:
     return number
 
 
+def maybe_meet(path: str, number: int) -> int:
+    """Be brief; but 2 is there for others to meet, for which 0 and those from 5 on wait."""
+    if number == 2:
+        note(path, number)
+    return maybe_wait(path, number, waits=number == 0 or number >= 5)
+
+
+def test_what_waits_for_an_earlier_task_never_keeps_it_from_running(
+    executor_of_two: NotebookExecutor, tmp_path: Path
+) -> None:
+    """If 2 is behind 0 in a process, the other process comes to 5 before 2 is taken back."""
+    for turn in range(4):
+        path = str(tmp_path / str(turn))
+        for future in executor_of_two.map_async(maybe_meet, [path] * 20, [1] * 20):
+            assert future.result(SAFETY) == 1
+        futures = executor_of_two.map_async(maybe_meet, [path] * 10, range(10))
+        assert [future.result(SAFETY) for future in futures] == list(range(10))
+
+
 def test_no_task_waits_behind_one_that_is_not_brief(executor: NotebookExecutor, path: str) -> None:
     def begin(number: int, waits: bool = False) -> ScalerFuture[int]:
         return executor.submit(maybe_wait, path, number, waits)

@@ -80,6 +80,7 @@ class Job:
         # what really happens
         self.process: Process | None = None  # that it was handed to
         self.waits_at: Process | None = None  # that it was prefetched for
+        self.was_ahead = False  # was it taken back from there?
         self.handed_to = 0  # how many processes in this try, each but the last of which has died before it began it
         self.failed = 0  # how many tries
         self.rests: float | None = None  # until when it backs off

@@ -35,6 +35,9 @@ class UnusedEffects:
     def recall(self, process: int, after: int) -> Collection[int]:
         raise AssertionError("nothing was prefetched")
 
+    def cpu_seconds(self, process: int) -> float:
+        raise AssertionError("nothing stands still")
+
     def retain_payload(self, payload: Payload) -> Payload:
         return payload
 

@@ -139,6 +139,10 @@ class EngineEffects:
         """Return by how many the processes exceed standing and additional ones; those being killed do not count."""
         return self._pool.surplus
 
+    def cpu_seconds(self, process: int) -> float:
+        """Return the seconds of CPU that a process has used, with those of its descendants that have ended."""
+        return process_tree.cpu_seconds(process)
+
     def retain_payload(self, payload: Payload) -> Payload:
         """Return a payload with the same content, independent of the process that has sent it."""
         return duplicate_segments(payload)

@@ -149,6 +149,15 @@ class Effects(Protocol):
     def surplus(self) -> int:
         """Return by how many the processes exceed standing and additional ones; those being killed do not count."""
 
+    def cpu_seconds(self, process: int) -> float:
+        """Return the seconds of CPU that a process has used, with those of its descendants that have ended.
+
+        Parameters
+        ----------
+        process
+            The number of the process.
+        """
+
     def retain_payload(self, payload: Payload) -> Payload:
         """Return a payload with the same content, independent of the process that has sent it.
 

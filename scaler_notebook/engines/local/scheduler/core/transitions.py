@@ -110,6 +110,7 @@ class Transitions:
             case TaskAction.DELIVER_LAST, events.RunEnded() | events.RunFailed():
                 self._deliver(record, before, event.result)
             case TaskAction.QUEUE | TaskAction.RECALL, _:
+                record.was_ahead = action is TaskAction.RECALL
                 self._state.queue.add(record)
             case TaskAction.PUT_BACK, _:
                 self._leave_process(record)

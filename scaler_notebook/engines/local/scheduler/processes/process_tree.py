@@ -134,6 +134,14 @@ def exists(pid: int) -> bool:
     return True
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the seconds of CPU that a process and its ended children have used; 0 if the system does not tell."""
+    try:
+        return sum(psutil.Process(pid).cpu_times()[:4])
+    except psutil.Error:
+        return 0.0
+
+
 def is_ending(pid: int) -> bool:
     """Return whether a process is dead, or certain to die; True where the system does not tell (Linux alone does)."""
     if sys.platform != "linux":

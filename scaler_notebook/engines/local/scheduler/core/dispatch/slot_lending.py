@@ -7,6 +7,10 @@ and every running task has submitted others, the most deeply nested one is taken
 A task that waits for the reader of its items lends its slot, too, for the reader may be waiting for queued tasks. As
 many such tasks as there are slots do so at once. The others may be streams that are read later, and each lent slot
 costs a process: of them one does so whenever no reader has gone on for a while.
+
+A task that was prefetched, and taken back, may be overtaken: a later one has begun in another process. If all running
+tasks wait, they may wait for the overtaken one, which would have begun before them if nothing were prefetched: it is
+lent the slot of a task that has overtaken it.
 """
 
 from scaler_notebook.engines.local.scheduler.core import events
@@ -14,7 +18,7 @@ from scaler_notebook.engines.local.scheduler.core.effects import Effects
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.state.scheduler_state import SchedulerState, TimerKey
 from scaler_notebook.engines.local.scheduler.core.states import TaskStage
-from scaler_notebook.engines.local.scheduler.core.transitions import Transitions
+from scaler_notebook.engines.local.scheduler.core.transitions import Transitions, start_due
 from scaler_notebook.engines.scheduling.timers import Clock
 from scaler_notebook.protocol.exceptions import failures
 
@@ -22,6 +26,7 @@ MAX_LENT = 256  # slots; each lent slot takes a process that can do nothing else
 SURPLUS_RETAINED = 2.0  # seconds that extra processes are retained for the next nested tasks
 STANDSTILL = 0.5  # seconds without a move that are a standstill
 READERS_PATIENCE = 5.0  # the same, where running tasks wait for their readers: those may take longer
+BUSY = 0.05  # seconds of CPU in a standstill; a task that uses as much of them does not wait
 DEEPEST_FIRST = 1 << 40  # more than any task's number, so that nested tasks come before all others of their priority
 
 NOT_STARTED = TaskStage.WAITING, TaskStage.QUEUED, TaskStage.BACKING_OFF
@@ -38,7 +43,7 @@ class SlotLending:
     state
         The core's state; changed here.
     effects
-        Adds and kills processes.
+        Adds and kills processes, and knows what they use of the CPU.
     clock
         The source of the time.
     transitions
@@ -51,6 +56,7 @@ class SlotLending:
         self._clock = clock
         self._transitions = transitions
         self._extra = 0  # processes beyond slots and spares that were asked for
+        self._used_cpu: dict[int, float] = {}  # by process that had overtaken a task when a standstill was suspected
 
     def nest(self, record: TaskRecord, parent: TaskRecord | None) -> None:
         """Make a task the child of the running task that has submitted it.
@@ -129,17 +135,30 @@ class SlotLending:
     def watch_for_standstill(self) -> None:
         """Set or cancel the timer of a standstill; to be called when all tasks are dispatched that can be."""
         timers = self._state.timers
-        if not self._state.workers.held or not (suspects := self._suspects()):
+        suspects = self._suspects()
+        overtakers = [] if suspects else self._overtakers()
+        if not suspects and not overtakers:
             timers.cancel(STANDSTILL_OVER)
         elif STANDSTILL_OVER not in timers:
             patience = READERS_PATIENCE if any(record.paused for record in suspects) else STANDSTILL
             timers.set(STANDSTILL_OVER, self._clock.monotonic() + patience, self._break_standstill)
+            self._used_cpu = {record.process: self._effects.cpu_seconds(record.process) for record in overtakers}
 
     def _break_standstill(self) -> None:
-        """Lend the slot of the running task that is nested most deeply: most likely it waits without saying so."""
+        """Lend the slot of the running task that is nested most deeply: most likely it waits without saying so.
+
+        Else lend that of one that has overtaken the next task, if all those wait.
+        """
         suspect = max(self._suspects(), key=lambda record: record.depth, default=None)
         if suspect is not None:
             self.lend_to_children(suspect)
+        elif (overtakers := self._overtakers()) and all(map(self._waits, overtakers)):
+            self.lend(overtakers[-1])
+
+    def _waits(self, record: TaskRecord) -> bool:
+        """Return whether a task has used next to no CPU since a standstill was suspected."""
+        before = self._used_cpu.get(record.process)
+        return before is not None and self._effects.cpu_seconds(record.process) - before < BUSY
 
     def _suspects(self) -> list[TaskRecord]:
         """Return the running tasks, if each may wait for others or a reader, and a task waits for a slot; else none."""
@@ -150,3 +169,20 @@ class SlotLending:
                     return []
                 suspects.append(record)
         return suspects if self._state.queue else []
+
+    def _overtakers(self) -> list[TaskRecord]:
+        """Return the tasks that run, if one of them has overtaken the next task of the queue; else none.
+
+        None either while a slot is free, or a run may still be brief. The last of them is one that has overtaken the
+        next task.
+        """
+        state = self._state
+        if (task_id := state.queue.next) is None or not (overtaken := state.records[task_id]).was_ahead:
+            return []
+        running = [record for process, record in state.workers.held.items() if process not in state.lent]
+        if len(running) < max(1, state.slots) or any(start_due(record.process) in state.timers for record in running):
+            return []
+        running.sort(key=lambda record: record.number)
+        last = running[-1]
+        is_overtaken = last.number > overtaken.number and last.priority <= overtaken.priority and not last.needs
+        return running if is_overtaken else []

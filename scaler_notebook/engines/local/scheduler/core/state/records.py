@@ -33,6 +33,7 @@ class TaskRecord:
     process: int = 0  # number of the last process
     seq: int = 0  # of the last run, among the runs of that process
     dispatches: int = 0  # in this try
+    was_ahead: bool = False  # was the task prefetched, and taken back?
     failed: int = 0  # tries that have failed
     started: float = 0.0  # seconds since the epoch
     force: bool = False  # was any cancel request with force? Needed for the answer; the table has stages for that
