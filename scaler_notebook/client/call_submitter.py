@@ -27,7 +27,7 @@ from .task_state.references import ObjectReference
 F = TypeVar("F", bound=ScalerFuture[Any])
 
 BURST = 0.005  # seconds of pickling, after which what is pickled is sent
-MOST_IN_BURST = 500  # calls
+MAX_IN_BURST = 500  # calls
 
 
 class CallSubmitter:
@@ -120,7 +120,7 @@ class CallSubmitter:
                 call = pickled(args)
                 session = session or self._current.running()
                 tasks.append(self._new_task(session, call, plain_options(name(args)), ScalerFuture))
-                if len(tasks) == MOST_IN_BURST or time.monotonic() > end:
+                if len(tasks) == MAX_IN_BURST or time.monotonic() > end:
                     break
         except Exception:
             if session is not None and tasks:

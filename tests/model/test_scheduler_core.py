@@ -13,7 +13,6 @@ from unused_effects import UnusedEffects
 
 from scaler_notebook.engines.local.ipc.messages import Input, RunFinished
 from scaler_notebook.engines.local.scheduler.core import events
-from scaler_notebook.engines.local.scheduler.core.briefs import ACTIVITIES
 from scaler_notebook.engines.local.scheduler.core.core import RESULTS, Core
 from scaler_notebook.engines.local.scheduler.core.dispatch import durations
 from scaler_notebook.engines.local.scheduler.core.dispatch.slot_lending import BUSY, READERS_PATIENCE, STANDSTILL
@@ -22,6 +21,7 @@ from scaler_notebook.engines.local.scheduler.core.overview import MAX_LISTED
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
+from scaler_notebook.engines.local.scheduler.core.task_briefs import ACTIVITIES
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.engines.scheduling import task_events
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF, LONGEST_BACKOFF

@@ -37,7 +37,7 @@ from .client_agent import Agent
 from .future_manager import FutureManager
 from .outgoing_queue import OutgoingBatch
 
-MOST_REFUSALS = 5  # how often an engine may miss a value that it was sent
+MAX_REFUSALS = 5  # how often an engine may miss a value that it was sent
 
 
 class InputValues:
@@ -131,7 +131,7 @@ class InputValues:
         self._resends[future] = self._resends.get(future, 0) + 1
         # Each input may end once while the task is on its way; all other times the engine was sent the value.
         refusals = self._resends[future] - len(future.inputs)
-        if refusals > MOST_REFUSALS:
+        if refusals > MAX_REFUSALS:
             return False
         if refusals > 0:
             self._agent.call_at(time.monotonic() + backoff(refusals), again)

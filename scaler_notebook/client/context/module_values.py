@@ -13,7 +13,7 @@ from typing import Any
 
 _SCALARS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _CONTAINERS: dict[type, Callable[[Any], Any]] = {kind: kind for kind in (list, set, dict, tuple, frozenset)}
-MOST_ITEMS = 100  # of a container that counts as plain
+MAX_ITEMS = 100  # of a container that counts as plain
 _AT_IMPORT = "scaler_notebook_values"  # an attribute of specs: the import system keeps them with their modules
 _ABSENT = object()
 
@@ -114,7 +114,7 @@ def _is_plain(value: Any) -> bool:
     kind = type(value)
     if kind in _SCALARS:
         return True
-    if kind not in _CONTAINERS or len(value) > MOST_ITEMS:
+    if kind not in _CONTAINERS or len(value) > MAX_ITEMS:
         return False
     items = [*value, *value.values()] if kind is dict else value
     return all(type(each) in _SCALARS for each in items)

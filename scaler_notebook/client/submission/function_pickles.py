@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
 
-from .function_witness import MAIN, Witness
+from .function_fingerprint import MAIN, Fingerprint
 
 LARGEST = 256 * 1024  # bytes of a pickle that is remembered
 
@@ -19,12 +19,12 @@ class _Pickle(NamedTuple):
     ----------
     payload
         The pickle.
-    witness
+    fingerprint
         What the pickle depends on; None if nobody has looked at that yet.
     """
 
     payload: Payload
-    witness: Witness | None
+    fingerprint: Fingerprint | None
 
 
 _NONE_YET = _Pickle(Payload(b""), None)
@@ -47,17 +47,17 @@ def dump(function: Any) -> Payload:
     last = _pickles.get(function, _NONE_YET)
     if last is None:
         return payloads.dump(function)
-    if last.witness is not None and last.witness.holds():
+    if last.fingerprint is not None and last.fingerprint.holds():
         return last.payload
-    witness = None
+    fingerprint = None
     if last is not _NONE_YET:
         try:
-            witness = Witness(function)
+            fingerprint = Fingerprint(function)
         except Exception:  # Uncertain, or what the function's pickling raises too
             _pickles[function] = None
             return payloads.dump(function)
     payload = payloads.dump(function)
-    if witness is not None and not (payload.data == last.payload.data and witness.holds()):
-        witness = None  # something has changed since the last pickle, or another thread changes it now
-    _pickles[function] = _Pickle(payload, witness) if len(payload.data) <= LARGEST and not payload.buffers else None
+    if fingerprint is not None and not (payload.data == last.payload.data and fingerprint.holds()):
+        fingerprint = None  # something has changed since the last pickle, or another thread changes it now
+    _pickles[function] = _Pickle(payload, fingerprint) if len(payload.data) <= LARGEST and not payload.buffers else None
     return payload

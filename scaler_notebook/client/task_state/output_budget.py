@@ -7,7 +7,7 @@ from typing import Protocol
 
 from scaler_notebook import forks
 
-MOST = 256 * 1024 * 1024  # characters and bytes
+MAX_OUTPUT = 256 * 1024 * 1024  # characters and bytes
 KEPT = 64 * 1024  # characters of an output that are left when all are too large, of its begin and its end
 
 
@@ -31,7 +31,7 @@ class OutputBudget:
         Characters and bytes in all.
     """
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_OUTPUT) -> None:
         self._most = most
         self._reset()
         forks.after_fork_in_child(self._reset)

@@ -28,7 +28,7 @@ from .static.mime import sendable
 Content: TypeAlias = dict[str, Any]
 
 UNNAMED = ""  # a view that will not say when it leaves
-MOST_VIEWS = 256  # of one model that are known by name; pages that are closed without a word leave theirs
+MAX_VIEWS = 256  # of one model that are known by name; pages that are closed without a word leave theirs
 LONGEST_NAME = 64  # characters that count
 GAP_INTERVAL = 1.0  # seconds between two snapshots that gaps ask for
 
@@ -186,7 +186,7 @@ class Feed(ABC):
                 self._meet()
                 name = more.get("view")
                 self.views[name[:LONGEST_NAME] if isinstance(name, str) else UNNAMED] = None
-                while len(self.views) > MOST_VIEWS:
+                while len(self.views) > MAX_VIEWS:
                     del self.views[next(iter(self.views))]
                 self.ready = self._snapshot_due = True
                 publisher.mark(self)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 RESEND_INTERVAL = 15.0  # seconds in which a page is sent a module once: on a slow link it takes some
-MOST_PAGES = 256  # that are remembered
+MAX_PAGES = 256  # that are remembered
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,6 @@ class FrontEnd:
             return False
         self._sent_at.pop(page, None)
         self._sent_at[page] = now
-        while len(self._sent_at) > MOST_PAGES:
+        while len(self._sent_at) > MAX_PAGES:
             del self._sent_at[next(iter(self._sent_at))]
         return True

@@ -1,6 +1,6 @@
 /* What is held down in a view stays as it is until it is let go, and then does what it said when it was pressed. */
 
-const MOST_MS = 10_000; // of one press: the end of some is told to nobody, and a view must go on
+const MAX_MS = 10_000; // of one press: the end of some is told to nobody, and a view must go on
 const AFTER_TOUCH_MS = 100; // in which a touch that has ended may still become a click
 
 /**
@@ -26,7 +26,7 @@ export function watchHold(root, free) {
   function press(event) {
     if (event instanceof KeyboardEvent && event.key !== " ") return;
     since = performance.now();
-    letGo(MOST_MS);
+    letGo(MAX_MS);
   }
 
   /** @param {PointerEvent | KeyboardEvent} event */

@@ -10,7 +10,7 @@ from scaler_notebook.wording import counted
 from .row import NestedTask
 from .static.terminal_text import one_line
 
-MOST = 20  # nested tasks that one card shows
+MAX_SHOWN = 20  # nested tasks that one card shows
 INTEREST = ("failed", "lost", "cancelling", "running", "queued", "cancelled", "done")
 ENDS = (TaskActivity.DONE, TaskActivity.FAILED, TaskActivity.CANCELLED)
 
@@ -46,7 +46,7 @@ def nested_tasks(future: ScalerFuture[Any]) -> tuple[list[NestedTask], str | Non
     if not below:
         return [], None
     kinds = {task_id: nested_kind(brief, future.lost) for task_id, brief in below.items()}
-    chosen = set(sorted(below, key=lambda task_id: INTEREST.index(kinds[task_id]))[:MOST])
+    chosen = set(sorted(below, key=lambda task_id: INTEREST.index(kinds[task_id]))[:MAX_SHOWN])
     counts = Counter(kinds.values())
     words = [f"{counts[kind]:,} {kind}" for kind in INTEREST if counts[kind]]
     if future.nested_omitted:

@@ -20,7 +20,7 @@ from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
 MAX_FRAMES = 100  # of one traceback; the middle of a longer one is omitted
-MOST_SOURCES = 1000  # cached source texts that belong to no file on disk; the oldest are dropped
+MAX_SOURCES = 1000  # cached source texts that belong to no file on disk; the oldest are dropped
 
 # A call: IPython highlights a place only if the instruction there fits the source, and most places are calls.
 STUB = compile("stop()", "", "exec")
@@ -206,6 +206,6 @@ def cache_source(file: str, text: str) -> None:
     """
     linecache.cache[file] = len(text), None, [f"{line}\n" for line in text.splitlines()], file
     _sources[file] = None
-    for old in list(_sources)[:-MOST_SOURCES]:
+    for old in list(_sources)[:-MAX_SOURCES]:
         _sources.pop(old, None)
         linecache.cache.pop(old, None)

@@ -32,7 +32,7 @@ _PARAMETERS = tuple(
 )
 
 
-MOST_SOURCE = 100_000  # characters; the functions of a longer cell travel without source lines
+MAX_SOURCE = 100_000  # characters; the functions of a longer cell travel without source lines
 
 _COMMON = frozenset({FunctionType, BuiltinFunctionType, type})  # frequent types, for which more_reducers is not asked
 
@@ -141,7 +141,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         found = self._sources.get(file)
         if found is None:
             lines = source_lines(file)
-            found = self._sources[file] = "".join(lines) if sum(map(len, lines)) <= MOST_SOURCE else ""
+            found = self._sources[file] = "".join(lines) if sum(map(len, lines)) <= MAX_SOURCE else ""
         return found
 
     def _function_getnewargs(self, func: Any) -> Any:

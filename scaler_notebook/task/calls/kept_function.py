@@ -19,7 +19,7 @@ from scaler_notebook.protocol.pickling.importable import importable
 from scaler_notebook.protocol.pickling.loading.unpickling_context import MAIN, UnpicklingContext
 
 LARGEST = 16 * 1024  # bytes of a pickle
-MOST = 16  # functions: what a process keeps that waits for tasks is small
+MAX_KEPT = 16  # functions: what a process keeps that waits for tasks is small
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 _OF_MODULES = frozenset({type, FunctionType, BuiltinFunctionType})
 _NAMES = "__code__ __name__ __qualname__ __module__ __doc__ __defaults__ __kwdefaults__ __closure__ __type_params__"
@@ -178,7 +178,7 @@ class FunctionKeeper:
         if not key or key in self._hopeless or len(payload.data) > LARGEST:
             return
         if key not in self._kept:
-            if len(self._kept) == MOST:
+            if len(self._kept) == MAX_KEPT:
                 self._hopeless.discard(oldest := next(iter(self._kept)))
                 del self._kept[oldest]
             self._kept[key] = None

@@ -126,7 +126,7 @@ def test_a_task_that_is_about_to_return_ends_in_one_way(tasks: int, tmp_path: Pa
 # ---------------------------------------------------------------- processes that die and freeze meanwhile
 
 CLIENTS = 4
-MOST_OUTSTANDING = 2  # of one client: little waits in the queue
+MAX_OUTSTANDING = 2  # of one client: little waits in the queue
 LARGE = 300_000  # bytes; enough to travel in shared memory
 
 
@@ -162,13 +162,13 @@ class Storm:
             number = self._submit(rng)
             mine.append(number)
             if rng.random() < 0.7:
-                self._meddle(rng, rng.choice(mine[-MOST_OUTSTANDING - 1 :]))
+                self._meddle(rng, rng.choice(mine[-MAX_OUTSTANDING - 1 :]))
             while not self._over.is_set():
                 unfinished = [future for future in map(self.futures.__getitem__, mine) if not future.done()]
-                if len(unfinished) <= MOST_OUTSTANDING:
+                if len(unfinished) <= MAX_OUTSTANDING:
                     break
                 wait(unfinished, 0.1, FIRST_COMPLETED)
-            mine = mine[-2 * MOST_OUTSTANDING :]
+            mine = mine[-2 * MAX_OUTSTANDING :]
 
     def _submit(self, rng: random.Random) -> int:
         number = next(self._numbers)

@@ -17,7 +17,7 @@ from scaler_notebook import Client, EngineStartError, LocalCluster, NotebookExec
 from scaler_notebook.engines.local.ipc.tcp import curve
 from scaler_notebook.engines.local.ipc.tcp.curve import connect
 from scaler_notebook.engines.local.ipc.transport import VARIABLE, Keys
-from scaler_notebook.engines.local.scheduler.listeners.connection_limit import MOST
+from scaler_notebook.engines.local.scheduler.listeners.connection_limit import MAX_CONNECTIONS
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.encoding.wire import CLIENT_CODEC
 from scaler_notebook.protocol.messages import Task
@@ -120,10 +120,10 @@ def test_a_flood_of_connections_ends_nothing(over_tcp: NotebookExecutor) -> None
     scheduler = psutil.Process(over_tcp._session.engine.scheduler.pid)  # type: ignore[union-attr]
     before = scheduler.num_fds()
     with contextlib.ExitStack() as flood:
-        strangers = [flood.enter_context(raw_connection(address)) for _ in range(MOST + 100)]
-        for each in strangers[MOST:]:
+        strangers = [flood.enter_context(raw_connection(address)) for _ in range(MAX_CONNECTIONS + 100)]
+        for each in strangers[MAX_CONNECTIONS:]:
             until_closed(each)
-        assert scheduler.num_fds() <= before + MOST
+        assert scheduler.num_fds() <= before + MAX_CONNECTIONS
         assert future.cancel(SAFETY)
         assert over_tcp.submit(abs, -1).result(SAFETY) == 1
 

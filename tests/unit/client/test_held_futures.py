@@ -22,7 +22,7 @@ from scaler_notebook.testing import detached_future
 
 NUMBER = 500
 POLICY = CancelPolicy()
-MOST = 100  # bytes, beyond the standard library's future
+MAX_BYTES = 100  # bytes, beyond the standard library's future
 
 
 def bytes_each(new: Callable[[int], object]) -> float:
@@ -54,7 +54,7 @@ def test_a_result_that_is_held_costs_no_more_than_the_standard_librarys() -> Non
     """In a process of its own: objects share the names of their attributes, until they have had too many of them."""
     path = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, __file__], env=path, capture_output=True, text=True, timeout=SAFETY)
-    assert float(done.stdout) <= MOST, done.stderr
+    assert float(done.stdout) <= MAX_BYTES, done.stderr
 
 
 def test_futures_share_no_state_that_changes() -> None:

@@ -26,7 +26,7 @@ from scaler.utility.exitcode import describe_exitcode
 from waits import SAFETY
 
 from scaler_notebook.engines.scaler.client import events
-from scaler_notebook.engines.scaler.client.object_store import MOST_IDLE, OVERHEAD, ObjectStore
+from scaler_notebook.engines.scaler.client.object_store import MAX_IDLE, OVERHEAD, ObjectStore
 from scaler_notebook.engines.scaler.client.results import fetch_result
 from scaler_notebook.engines.scaler.client.states import TABLE, ScalerAction, ScalerStage
 from scaler_notebook.engines.scaler.wire import inband_events
@@ -151,7 +151,7 @@ def test_what_nobody_uses_is_kept_for_a_while_the_oldest_the_shortest() -> None:
     async def use() -> None:
         stored, loop = Stored(), asyncio.get_running_loop()
         objects = ObjectStore(stored, loop)  # type: ignore[arg-type]
-        third = MOST_IDLE // 3 - OVERHEAD
+        third = MAX_IDLE // 3 - OVERHEAD
         keys = [await objects.acquire(Payload(bytes([n]) * third)) for n in range(4)]
         for key, _ in keys[:2]:
             objects.release(key)
@@ -161,7 +161,7 @@ def test_what_nobody_uses_is_kept_for_a_while_the_oldest_the_shortest() -> None:
         objects.release(keys[0][0])
         objects._delete_all()
         assert [key for _, key in keys if key not in stored.objects] == [keys[1][1]]
-        assert objects._idle_size <= MOST_IDLE
+        assert objects._idle_size <= MAX_IDLE
 
     asyncio.run(use())
 

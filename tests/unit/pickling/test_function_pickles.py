@@ -23,7 +23,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from scaler_notebook.client.submission import function_pickles, function_witness
+from scaler_notebook.client.submission import function_fingerprint, function_pickles
 from scaler_notebook.client.submission.call_pickling import CallPickler, pickle_call
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
@@ -465,7 +465,7 @@ def test_functions_of_modules_and_other_callables_are_pickled_as_ever(names: Nam
         for _ in range(3):
             assert function_pickles.dump(value) == payloads.dump(value)
     assert made.number == 12
-    assert function_witness.MAIN == "__main__"
+    assert function_fingerprint.MAIN == "__main__"
 
 
 def test_the_arguments_of_many_calls_are_pickled_as_those_of_one() -> None:

@@ -15,7 +15,7 @@ import pytest
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload
 from scaler_notebook.protocol.pickling.loading.unpickling_context import UnpicklingContext
-from scaler_notebook.task.calls.kept_function import MOST, FunctionKeeper
+from scaler_notebook.task.calls.kept_function import MAX_KEPT, FunctionKeeper
 
 SOURCE = '''
 import json, math
@@ -167,6 +167,6 @@ def test_arguments_that_bring_functions_are_not_left_to_the_next_task(names: Nam
 
 def test_no_more_than_some_are_kept() -> None:
     keeper = FunctionKeeper()
-    for n in range(MOST + 5):
+    for n in range(MAX_KEPT + 5):
         keeper.note(Payload(b"", key=b"%d" % n), math.sin, UnpicklingContext())
-    assert len(keeper._kept) == MOST
+    assert len(keeper._kept) == MAX_KEPT

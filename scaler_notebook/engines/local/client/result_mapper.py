@@ -72,7 +72,7 @@ class ResultMapper:
             self._deliver(mapped)
 
     def take_received(self) -> tuple[int, ...]:
-        """Return the descriptors whose leases can end, as the scheduler has them, and forget them."""
+        """Return the descriptors that can be closed, as the scheduler has them, and forget them."""
         received, self._received = self._received, []
         return tuple(received)
 

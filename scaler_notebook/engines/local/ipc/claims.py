@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 
 NUMBER = struct.Struct("=Q")
-MOST = 4096  # numbers read at once
+MAX_NUMBERS = 4096  # numbers read at once
 
 
 class OfferedRuns:
@@ -31,7 +31,7 @@ class OfferedRuns:
         """Withdraw the runs with numbers above ``after`` that were not claimed, and return their numbers."""
         left: list[int] = []
         with contextlib.suppress(BlockingIOError):
-            while numbers := os.read(self.read_fd, MOST * NUMBER.size):
+            while numbers := os.read(self.read_fd, MAX_NUMBERS * NUMBER.size):
                 left += (number for (number,) in NUMBER.iter_unpack(numbers))
         if stay := [number for number in left if number <= after]:
             self.offer(*stay)

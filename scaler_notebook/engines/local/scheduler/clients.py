@@ -1,4 +1,4 @@
-"""The scheduler's clients: their requests and answers, leases of memory, and end."""
+"""The scheduler's clients: their requests and answers, results that they have not taken, and end."""
 
 import logging
 import os
@@ -48,10 +48,10 @@ from scaler_notebook.protocol.payload_cache import Receiver, completed
 
 from .client_processes import ClientProcesses
 from .core.core import Core
-from .leases import Leases
 from .listeners.listener import open_listener
 from .outgoing_messages import OutgoingMessages
 from .processes import process_tree
+from .untaken_results import UntakenResults
 
 MAX_SLOTS = 10_000  # more is a mistake
 MAX_UNTAKEN = 256 << 20  # bytes of results that a client has not taken; then none of its queued tasks starts
@@ -107,7 +107,7 @@ class Clients:
         self._receivers: defaultdict[bytes, Receiver] = defaultdict(Receiver)
         self._processes = ClientProcesses(selector, self._gone)
         self._host_processes: dict[bytes, int] = {}  # of each client that attached, the process that it runs in
-        self._leases = Leases()
+        self._untaken = UntakenResults()
         self._paused: set[bytes] = set()  # clients that have asked for it
         self._full: set[bytes] = set()  # clients that leave too much untaken
         self._departed: dict[bytes, None] = {}  # the last clients to go: their messages may still be on the way
@@ -156,7 +156,7 @@ class Clients:
             if owner in self._departed:
                 close_segments(message.payload)
                 return
-            self._leases.add(owner, message.payload)
+            self._untaken.add(owner, message.payload)
         self._outgoing.put(owner, message)
 
     def exchange(self) -> None:
@@ -215,7 +215,7 @@ class Clients:
                 self._users.add(owner)
                 self._core.set_context(owner, message)
             case BuffersReceived():
-                self._leases.end(owner, message.descriptors)
+                self._untaken.end(owner, message.descriptors)
             case ObjectCreate():
                 self._create(owner, message)
             case ObjectDelete():
@@ -274,7 +274,7 @@ class Clients:
 
     def _leaves_much_untaken(self, owner: bytes) -> bool:
         """Return whether results of a client wait here that would fill the memory if more were added."""
-        return self._listener.unread(owner) + self._leases.size(owner) > MAX_UNTAKEN
+        return self._listener.unread(owner) + self._untaken.size(owner) > MAX_UNTAKEN
 
     def _hold_or_go_on(self, owner: bytes) -> None:
         """Start none of a client's queued tasks while it has paused them, or does not take results; else go on."""
@@ -358,7 +358,7 @@ class Clients:
             self._gone(owner)
 
     def _gone(self, owner: bytes) -> None:
-        """Forget a client, end its tasks and its leases."""
+        """Forget a client, end its tasks, and close the results that it has not taken."""
         self._departed[owner] = None
         while len(self._departed) > MAX_DEPARTED:
             del self._departed[next(iter(self._departed))]
@@ -368,6 +368,6 @@ class Clients:
             self._users.discard(owner)
             self._core.client_gone(owner)
         self._receivers.pop(owner, None)
-        self._leases.end_all(owner)
+        self._untaken.end_all(owner)
         self._paused.discard(owner)
         self._full.discard(owner)

@@ -17,7 +17,7 @@ from scaler_notebook.protocol.messages import EngineHello
 
 from .core.core import Core
 from .engine_effects import EngineEffects
-from .guard import Guard
+from .error_boundary import ErrorBoundary
 from .output_forwarder import OutputForwarder
 from .process_events import ProcessEvents
 from .processes import process_tree
@@ -49,7 +49,7 @@ class EventLoop:
     def __init__(self, config: Config, starter: Starter) -> None:
         self._config = config
         self._selector = selectors.DefaultSelector()
-        self._guard = Guard()
+        self._boundary = ErrorBoundary()
         size = config["slots"] + config["spares"]
         self._pool = ProcessPool(size, starter, self._selector)
         self._effects = EngineEffects(self._pool, size)
@@ -92,7 +92,7 @@ class EventLoop:
         self._clients = Clients(self._core, hello, self._selector, config["directory"], keys, config["port"] or 0)
         self._clients.catch_up = self._pool.catch_up
         self._effects.post = self._clients.send
-        self._output = OutputForwarder(self._core, self._pool, self._guard, self._clients.send)
+        self._output = OutputForwarder(self._core, self._pool, self._boundary, self._clients.send)
         self._pool.events = ProcessEvents(self._core, self._pool, self._output, self._prewarming)
         address = endpoint = self._clients.address
         if config["port"] is not None and keys is None:
@@ -155,7 +155,7 @@ class EventLoop:
 
     def run(self) -> None:
         """Serve until the kernel is gone."""
-        call = self._guard.call
+        call = self._boundary.call
         self._reap_due = True
         while not self._over:
             call(self._pause)
@@ -188,7 +188,7 @@ class EventLoop:
         """Handle what has come from clients and processes."""
         with self._core.batch():
             for key, _ in ready:
-                self._guard.call(key.data)
+                self._boundary.call(key.data)
 
     def _reap(self) -> None:
         """Reap processes that have ended."""

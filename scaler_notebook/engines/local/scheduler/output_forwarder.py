@@ -7,7 +7,7 @@ from collections.abc import Callable
 from scaler_notebook.protocol.messages import EngineMessage, TaskProgress
 
 from .core.core import Core
-from .guard import Guard
+from .error_boundary import ErrorBoundary
 from .processes import exit_cause, process_tree
 from .processes.process_pool import ProcessPool
 
@@ -23,16 +23,16 @@ class OutputForwarder:
         Knows which process runs which client's task.
     pool
         The processes.
-    guard
+    boundary
         Keeps an exception about one task from the others.
     send
         Sends a message to a client.
     """
 
     def __init__(
-        self, core: Core, pool: ProcessPool, guard: Guard, send: Callable[[bytes, EngineMessage], None]
+        self, core: Core, pool: ProcessPool, boundary: ErrorBoundary, send: Callable[[bytes, EngineMessage], None]
     ) -> None:
-        self._core, self._pool, self._guard, self._send = core, pool, guard, send
+        self._core, self._pool, self._boundary, self._send = core, pool, boundary, send
         self._next_look = self._next_memory_look = 0.0
 
     @property
@@ -56,7 +56,7 @@ class OutputForwarder:
             if overview.is_announced(pid) and not overview.has_more(
                 pid
             ):  # the client gets TaskStarted before any output
-                self._guard.call(self.forward, pid)
+                self._boundary.call(self.forward, pid)
         self._next_look = now + min(INTERVAL, self._pool.pace(running) if running else math.inf)
 
     def _look_at_memory(self) -> None:

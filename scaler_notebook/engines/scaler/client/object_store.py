@@ -15,7 +15,7 @@ from .connection.cluster_connection import ClusterConnection
 LARGE = 1_000_000  # bytes; larger payloads are packed on another thread than the agent's
 SHARED = 64 * 1024  # bytes of arguments; hashing larger ones costs more than it saves
 OVERHEAD = 1024  # bytes that an object costs beside its content, roughly
-MOST_IDLE = 64 * 1024 * 1024  # bytes of shared objects that are retained though no task uses them now
+MAX_IDLE = 64 * 1024 * 1024  # bytes of shared objects that are retained though no task uses them now
 DELETE_AFTER = 0.1  # seconds, so that deletions share a message
 
 
@@ -179,7 +179,7 @@ class ObjectStore:
         if not known.users:
             self._idle[key] = known
             self._idle_size += known.size
-        while self._idle_size > MOST_IDLE:
+        while self._idle_size > MAX_IDLE:
             key, oldest = self._idle.popitem(last=False)
             self._idle_size -= oldest.size
             del self._shared[key]

@@ -16,11 +16,11 @@ from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .looks import Looks
+from .usage_sampler import UsageSampler
 
 TOO_LATE = "It had already ended when the click arrived; how it ended stands."
 GONE = "Nothing holds this future any more: it cannot be submitted again."
-MOST_OUTPUT = 5_000_000  # characters of a task's output that are sent at once; the last ones
+MAX_OUTPUT = 5_000_000  # characters of a task's output that are sent at once; the last ones
 PREVIEW_PATIENCE = 2.0  # seconds for the preview of what was submitted again by a card that is retired
 
 SCRIPT = modules.joined(Path(__file__).with_name("widget.js"))
@@ -52,7 +52,7 @@ def output_message(future: ScalerFuture[Any] | None, view: str, start: int) -> C
         text = future.last_output(sys.maxsize)[0]
         if not 0 <= start <= len(text):
             start = 0  # the task has cleared what it had written
-        part = text[max(start, len(text) - MOST_OUTPUT) :]
+        part = text[max(start, len(text) - MAX_OUTPUT) :]
         start = len(text) - len(part)
     return {"type": "output", "view": view, "from": start, "text": part}
 
@@ -99,7 +99,7 @@ class CardFeed(Feed):
         self._retrying = False
         self._last: Content = {}
         self._rich: str | None = None  # that the views have
-        self._looks = Looks(self.tell, lambda: bool(self.views) and not self.closed)
+        self._sampler = UsageSampler(self.tell, lambda: bool(self.views) and not self.closed)
         for watched in (future, *earlier):
             watched.watch(self._changed)
         self._changed(future)
@@ -141,7 +141,7 @@ class CardFeed(Feed):
                 return True
             case {"type": "where"}:
                 if self._shows is not None:
-                    self._looks.where(self._shows)
+                    self._sampler.where(self._shows)
                 return True
             case {"type": "retry"}:
                 if not self._retrying:
@@ -219,13 +219,13 @@ class CardFeed(Feed):
         for watched in (*((shows,) if shows is not None else ()), *earlier):
             watched.unwatch(self._changed)
         self._shows, self._earlier = None, ()
-        self._looks.stop()
+        self._sampler.stop()
         self._noted = self._on_met = lambda: None
 
     def _changed(self, future: ObservedTask) -> None:
         shows = self._shows
         if shows is not None:
-            self._looks.follow(shows)
+            self._sampler.follow(shows)
         if shows is not None and shows.done():
             preview.ask(shows)
             if self._retired:

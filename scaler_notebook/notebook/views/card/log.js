@@ -12,7 +12,7 @@ import { fill, plainText, terminalLines } from "../terminal.js";
  */
 
 const TAIL_LINES = 3;
-const MOST_DRAWN = 2000; // lines in the document; scrolled to the first, as many more are drawn
+const MAX_DRAWN = 2000; // lines in the document; scrolled to the first, as many more are drawn
 const AT_END = 4; // pixels from the end that still are the end
 const ASK_AGAIN_MS = 1000; // while a task goes on writing, all of which is shown
 const PATIENT = 10; // times as long as drawing takes, before it is drawn again
@@ -108,7 +108,7 @@ export function makeLog(ask) {
   let whole = null; // all that is kept, once somebody has asked for it
   /** @type {"show" | "save" | null} */
   let wanted = null;
-  let [limit, again, took] = [MOST_DRAWN, 0, 0];
+  let [limit, again, took] = [MAX_DRAWN, 0, 0];
   /** @type {Run[][]} */
   let lines = [];
 
@@ -157,7 +157,7 @@ export function makeLog(ask) {
   };
   ui.text.onscroll = () => {
     if (ui.text.scrollTop || ui.text.childElementCount < limit) return;
-    limit += MOST_DRAWN;
+    limit += MAX_DRAWN;
     const height = ui.text.scrollHeight;
     drawEarlier();
     ui.text.scrollTop = ui.text.scrollHeight - height;
@@ -173,7 +173,7 @@ export function makeLog(ask) {
      * @param {boolean} mayAsk does the kernel give all that is kept?
      */
     paint(row, mayAsk) {
-      if (row.task_id !== known.id) [whole, limit] = [null, MOST_DRAWN]; // submitted again
+      if (row.task_id !== known.id) [whole, limit] = [null, MAX_DRAWN]; // submitted again
       const now = { text: row.output, cut: row.output_truncated, id: row.task_id, mayAsk };
       const changed = now.text !== known.text || now.cut !== known.cut || now.id !== known.id;
       const offered = now.mayAsk !== known.mayAsk;

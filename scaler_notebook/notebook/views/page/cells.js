@@ -7,7 +7,7 @@ const NOTEBOOK = ".jp-Notebook"; // of JupyterLab and Notebook 7
 const CELL = ".jp-Cell, .cell"; // theirs; and of others that keep the classic names
 const PROMPT = ".jp-InputPrompt, .prompt_number";
 const PANE = ".jp-WindowedPanel-outer"; // what scrolls in a notebook
-const MOST_STEPS = 200; // by which a notebook is looked through, each a screen
+const MAX_STEPS = 200; // by which a notebook is looked through, each a screen
 const MARKED_MS = 1500;
 
 /**
@@ -72,7 +72,7 @@ async function lookThrough(notebook, number) {
   if (!pane) return null;
   const before = pane.scrollTop;
   pane.scrollTop = 0;
-  for (let step = 0; step < MOST_STEPS; step++) {
+  for (let step = 0; step < MAX_STEPS; step++) {
     await new Promise(requestAnimationFrame);
     await new Promise(requestAnimationFrame); // one for the notebook to see it, and one for it to draw
     const cell = findCell(notebook, number);

@@ -21,7 +21,7 @@ from .code_reader import DottedName
 from .watched import CONTAINERS, WatchedAttributes, WatchedItems, WatchedModules, attributes_of
 
 _CONTAINERS = (list, tuple, set, frozenset, dict)
-MOST_ITEMS, MOST_VALUES = 100, 1000  # in a container, and in all; what is beyond is not looked at
+MAX_ITEMS, MAX_VALUES = 100, 1000  # in a container, and in all; what is beyond is not looked at
 
 
 class Patches:
@@ -173,7 +173,7 @@ class Patches:
         waiting = [*self._values, *(value for names in self._namespaces.values() for value in names.values())]
         seen: set[int] = set()
         for each in waiting:  # grows meanwhile
-            if id(each) not in seen and len(seen) < MOST_VALUES:
+            if id(each) not in seen and len(seen) < MAX_VALUES:
                 seen.add(id(each))
                 yield each
                 yield type(each)
@@ -218,7 +218,7 @@ def _parts(value: Any) -> Iterable[Any]:
     """Return what is in a container, in a function, or in a class of the notebook's or one of its objects."""
     kind = type(value)
     if kind in _CONTAINERS:
-        if len(value) > MOST_ITEMS:
+        if len(value) > MAX_ITEMS:
             return ()
         return [*value, *value.values()] if kind is dict else value
     if kind is FunctionType:

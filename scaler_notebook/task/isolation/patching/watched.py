@@ -12,7 +12,7 @@ _ABSENT = object()
 _PLAIN = (bool, int, float, str, type(None))  # compared by their values
 _ORDINARY: tuple[Any, ...] = (object.__setattr__, ModuleType.__setattr__)
 CONTAINERS = (dict, defaultdict, OrderedDict, list, set)  # not others, whose classes may do more with items
-MOST_ITEMS = 1000  # the items of a larger container are not compared
+MAX_ITEMS = 1000  # the items of a larger container are not compared
 _CODE = (FunctionType, BuiltinFunctionType, type)
 
 
@@ -155,7 +155,7 @@ def _contents(container: Any) -> list[tuple[Any, Any]]:
     found, waiting, count = [], [container], 0
     for each in waiting:  # grows meanwhile
         count += len(each)
-        if count > MOST_ITEMS:
+        if count > MAX_ITEMS:
             return []
         found.append((each, each.copy()))
         waiting += [part for part in (each.values() if isinstance(each, dict) else each) if type(part) in CONTAINERS]

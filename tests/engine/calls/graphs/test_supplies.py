@@ -64,7 +64,7 @@ def test_an_engine_that_cannot_keep_a_value_is_not_sent_it_for_ever(monkeypatch:
         executor.engine.finish(first, 1)
         second = executor.submit(abs, first)
         assert executor.engine.sent.next(Task).task_id == first.task_id
-        for _ in range(1 + len(second.inputs) + input_values.MOST_REFUSALS):
+        for _ in range(1 + len(second.inputs) + input_values.MAX_REFUSALS):
             assert not second.done()
             assert executor.engine.sent.next(Task).task_id == second.task_id
             executor.engine.tell(missed(second, first))

@@ -9,12 +9,12 @@ from functools import partial
 from scaler_notebook.engines.scheduling.timers import Clock
 from scaler_notebook.protocol.messages import TaskActivity, TaskNested, TaskResultType
 
-from .briefs import ended_brief, unfinished_brief
 from .effects import Effects
 from .events import Event
 from .state.records import Family, TaskRecord
 from .state.scheduler_state import SchedulerState, TimerKey
 from .states import TaskStage
+from .task_briefs import ended_brief, unfinished_brief
 
 INTERVAL = 0.1  # seconds between two messages about what is below one task
 MAX_TOLD = 200  # tasks below one task of which its client hears; it is told how many more there are

@@ -4,9 +4,9 @@ from itertools import chain, islice
 
 from scaler_notebook.protocol.messages import ClientContext, EngineStatus, EngineTasks
 
-from .briefs import unfinished_brief
 from .state.scheduler_state import SchedulerState
 from .states import TaskStage
+from .task_briefs import unfinished_brief
 from .transitions import start_due
 
 MAX_LISTED = 1000  # tasks of one answer: a few hundred kilobytes

@@ -7,7 +7,7 @@ import socket
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-MOST = 256  # connections; far fewer than the descriptors that a process may have open
+MAX_CONNECTIONS = 256  # connections; far fewer than the descriptors that a process may have open
 
 
 class ConnectionLimit:
@@ -37,7 +37,7 @@ class ConnectionLimit:
                     self._open.discard(event["value"])
                     continue
                 self._open.add(event["value"])
-                if len(self._open) > MOST:
+                if len(self._open) > MAX_CONNECTIONS:
                     self._close(event["value"])
 
     def close(self) -> None:

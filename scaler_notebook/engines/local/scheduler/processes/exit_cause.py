@@ -19,7 +19,7 @@ SIGNAL_HINTS = {
     signal.SIGSEGV: " (a crash in native code)",
     signal.SIGXCPU: " (its limit of CPU time)",
 }
-MEMORY_HINT = (
+ADVICE = (
     "Have it hold less at a time, or fewer such tasks run at the same time: "
     "submit_verbose(..., resources={'memory': bytes}), or fewer workers"
 )
@@ -100,15 +100,15 @@ class CauseFinder:
         )
         known = f" ({known})" if known else ""
         if new is not None and new.ours:
-            return f"out of memory: the kernel killed it, for no memory was left{known}. {MEMORY_HINT}", True
+            return f"out of memory: the kernel killed it, for no memory was left{known}. {ADVICE}", True
         if new is not None:
             return (
-                f"probably out of memory: the kernel killed for want of memory on this machine{known}. {MEMORY_HINT}",
+                f"probably out of memory: the kernel killed for want of memory on this machine{known}. {ADVICE}",
                 True,
             )
         if peak and _was_nearly_full(peak, limit):
             return (
-                f"probably out of memory: it was killed by SIGKILL while memory was nearly full{known}. {MEMORY_HINT}",
+                f"probably out of memory: it was killed by SIGKILL while memory was nearly full{known}. {ADVICE}",
                 True,
             )
         return "it was killed by SIGKILL, from outside; memory was not short, as far as can be seen", False

@@ -12,7 +12,7 @@ import { BOX, curve, layOut } from "./board_layout.js";
  * @import { Edge, Place } from "./board_layout.js"
  */
 
-const MOST_BOXES = 1000;
+const MAX_BOXES = 1000;
 const MAX_GRAPH_HEIGHT = 420;
 
 /**
@@ -38,7 +38,7 @@ export function makeGraph(store, act) {
     [drawn, room] = [rows.edges, node.clientWidth];
     boxes = [];
     const count = Math.max(0, ...drawn.flat()) + 1;
-    if (count > MOST_BOXES) {
+    if (count > MAX_BOXES) {
       plane.replaceChildren(h("p", "scaler-hint", `${amount(count)} tasks are too many to draw: see the table.`));
       return;
     }

@@ -9,7 +9,7 @@
 export const BOX = { height: 34, down: 12, margin: 8 };
 const WIDTHS = [112, 168]; // pixels of a box: as wide as there is room for
 const LANE = 16; // pixels of an edge that passes a layer
-const MOST_PASSES = 5000; // where edges pass layers; beyond, they go straight through
+const MAX_PASSES = 5000; // where edges pass layers; beyond, they go straight through
 
 /**
  * How deep each task is below those that it needs.
@@ -54,7 +54,7 @@ function waysOf(edges, layer) {
   const passes = edges.reduce((sum, [from, to]) => sum + layer[to] - layer[from] - 1, 0);
   return edges.map(([from, to]) => {
     const way = [from];
-    if (passes <= MOST_PASSES)
+    if (passes <= MAX_PASSES)
       for (let x = layer[from] + 1; x < layer[to]; x++) way.push(layer.push(x) - 1);
     return [...way, to];
   });

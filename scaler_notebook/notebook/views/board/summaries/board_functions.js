@@ -15,7 +15,7 @@ import { nameOf } from "./board_calls.js";
  * @property {(number: number) => void} open
  */
 
-const MOST_FUNCTIONS = 200;
+const MAX_FUNCTIONS = 200;
 const HEADINGS = ["Function or name", "Tasks", "Mean", "Longest", "States"];
 
 /**
@@ -42,7 +42,7 @@ export function makeFunctions(store, act) {
 
   /** @param {CallSummary[]} summaries */
   function paint(summaries) {
-    const shown = summaries.slice(0, MOST_FUNCTIONS);
+    const shown = summaries.slice(0, MAX_FUNCTIONS);
     lines = new Map(shown.map(({ name }) => [name, lines.get(name) ?? makeLine()]));
     setChildren(body, [...lines.values()].map(({ line }) => line));
     [...lines.values()].forEach((line, i) => paintLine(line, shown[i]));

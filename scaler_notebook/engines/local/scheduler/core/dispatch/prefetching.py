@@ -26,7 +26,7 @@ from scaler_notebook.protocol.messages import Task
 from .durations import Durations
 
 WORK_AHEAD = 0.004  # seconds of work that a process has ahead, at most
-MOST_AHEAD = 64  # tasks
+MAX_AHEAD = 64  # tasks
 COST = 0.00004  # seconds that a run takes beside the task's own code
 LARGEST_ARGUMENTS = 16 * 1024  # bytes; what a socket does not take at once delays what comes behind
 
@@ -104,7 +104,7 @@ class Prefetching:
     def _room(self, holder: TaskRecord) -> int:
         """Return how many tasks a process may have ahead, if there are many."""
         mean = self._durations.mean_of_brief(holder.task.function)
-        return 0 if mean is None else min(MOST_AHEAD, int(WORK_AHEAD / (mean + COST)))
+        return 0 if mean is None else min(MAX_AHEAD, int(WORK_AHEAD / (mean + COST)))
 
     def _hand_out(self, hands: "list[_Hand]") -> None:
         """Hand the next tasks of the queue to processes, by turns."""

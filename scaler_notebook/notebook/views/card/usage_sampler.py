@@ -17,7 +17,7 @@ FIRST_LOOK = 0.25  # seconds after the start: what ends before is not looked at
 INTERVAL = 1.0  # seconds between two looks
 
 
-class Looks:
+class UsageSampler:
     """Samples CPU and memory of a running task once a second, and sends the figures to the task's card.
 
     Parameters

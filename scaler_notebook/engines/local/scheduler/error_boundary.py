@@ -1,4 +1,4 @@
-"""The guard that keeps an exception in the service of one client or task from all others."""
+"""The boundary that keeps an exception in the service of one client or task from all others."""
 
 import logging
 import traceback
@@ -9,7 +9,7 @@ from .processes.process_pool import CannotStart
 log = logging.getLogger(__name__)
 
 
-class Guard:
+class ErrorBoundary:
     """Calls functions, and logs each exception, once for each line of code that raises one."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from scaler_notebook.engines.local.ipc.memory.shared_memory import close_descrip
 from scaler_notebook.protocol.messages import Payload, SegmentRef
 
 
-class Leases:
+class UntakenResults:
     """The descriptors of results that were sent, until their clients have mapped them."""
 
     def __init__(self) -> None:

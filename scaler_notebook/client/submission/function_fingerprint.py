@@ -1,4 +1,4 @@
-"""The witness of a pickle of a notebook's function: what the pickle depends on, and whether that is still as it was.
+"""The fingerprint of a notebook's function: what the function's pickle depends on, and whether that is as it was.
 
 A function of ``__main__`` travels by value, with what it refers to; to take it apart costs more than the rest of a
 submit. Its pickle can be used again while everything in it is the same object as before, and of a kind that cannot
@@ -19,10 +19,10 @@ from scaler_notebook.protocol.pickling import pickler
 from scaler_notebook.protocol.pickling.importable import importable, travels_by_value
 
 MAIN = "__main__"
-# A witness keeps plain values alive, so these are small.
-MOST_TEXT = 10_000  # characters, or bytes, of a text
-MOST_BITS = 1_000  # of a number
-MOST_LEAVES = 100  # of a tuple, however deep
+# A fingerprint keeps plain values alive, so these are small.
+MAX_TEXT = 10_000  # characters, or bytes, of a text
+MAX_BITS = 1_000  # of a number
+MAX_LEAVES = 100  # of a tuple, however deep
 
 _EMPTY = object()  # stands for the value of a name, or of a cell, that has none
 _NOTHING = repeat(_EMPTY)
@@ -37,8 +37,8 @@ class Uncertain(Exception):  # it says what is known of a pickle: it is no error
     """A pickle depends on something that can change unnoticed."""
 
 
-class Witness:
-    """The parts of a function of ``__main__`` on which its pickle depends, as they are when the witness is made.
+class Fingerprint:
+    """The parts of a function of ``__main__`` on which its pickle depends, as they are when the fingerprint is made.
 
     It keeps none of the user's functions, classes and modules alive, but numbers and short texts.
 
@@ -70,7 +70,7 @@ class Witness:
         self._note(function, {})
 
     def holds(self) -> bool:
-        """Whether a pickle that was made at the time of the witness would be made again now."""
+        """Whether a pickle that was made at the time of the fingerprint would be made again now."""
         try:
             return (
                 len(pickler.more_reducers) == self._reducers
@@ -255,15 +255,15 @@ def _imported_modules() -> list[str]:
 
 def _is_small(value: object) -> bool:
     """Whether a value is a short text, a number, or a tuple of a few: it cannot change, and may be kept alive."""
-    leaves = list(islice(_leaves(value), MOST_LEAVES + 1))
-    return len(leaves) <= MOST_LEAVES and all(map(_is_small_leaf, leaves))
+    leaves = list(islice(_leaves(value), MAX_LEAVES + 1))
+    return len(leaves) <= MAX_LEAVES and all(map(_is_small_leaf, leaves))
 
 
 def _is_small_leaf(value: Any) -> bool:
     kind = type(value)
     if kind is int:
-        return bool(value.bit_length() <= MOST_BITS)
-    return kind in _PLAIN and (kind not in (str, bytes) or len(value) <= MOST_TEXT)
+        return bool(value.bit_length() <= MAX_BITS)
+    return kind in _PLAIN and (kind not in (str, bytes) or len(value) <= MAX_TEXT)
 
 
 def _leaves(value: Any) -> Iterator[Any]:
