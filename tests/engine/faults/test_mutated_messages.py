@@ -131,6 +131,7 @@ def test_a_scheduler_that_hears_anything(number: int, tmp_path: Path) -> None:
         flood = Flood(scheduler_of(executor).address, None, bystander.running.task_id)
         for done in range(0, number, CHUNK):
             flood.send(CHUNK)
+            executor.scale(2)  # of a million messages one may scale the engine, as any client may
             assert executor.submit(divmod, done, 7).result(SAFETY) == divmod(done, 7)
         directory = scheduler_of(executor)._directory
         assert directory is not None
@@ -146,6 +147,7 @@ def test_a_cluster_that_hears_anything_from_who_may_enter(number: int, tmp_path:
         flood = Flood(found.endpoint, found.keys, client.submit(abs, -1).task_id)
         for done in range(0, number // 2, CHUNK):
             flood.send(CHUNK)
+            cluster.scale(2)
             assert client.submit(divmod, done, 7).result(SAFETY) == divmod(done, 7)
 
 
