@@ -163,14 +163,17 @@ def test_a_click_while_the_users_code_is_busy(notebook: LabNotebook, setting: Se
 @kinds("waiting", *USERS_CODE)
 def test_a_card_of_the_cell_that_is_busy(notebook: LabNotebook, setting: Setting, doing: str) -> None:
     """Its first message comes when the kernel is busy already."""
+    hears = doing == "waiting" or setting.hears(doing)
     with busy(notebook, f"f, g = sleep(), sleep()\ndisplay(f)\n{USERS_CODE.get(doing, 'g.result()')}") as cell:
         card = notebook.output(cell)
-        if doing == "waiting" or setting.hears(doing):
+        if hears:
             expect(badge(card)).to_have_text("running")
             card.locator(".scaler-cancel").click()
             expect(badge(card)).to_have_text("cancelled: stopped")
         else:
             expect(card.locator(".scaler-card-static")).to_be_visible()  # until the kernel hears of a live one
+    if not hears:
+        expect(badge(card)).to_have_text("running")
     notebook.execute("ex.cancel_all()")
     expect(badge(card)).to_have_text("cancelled: stopped")
 

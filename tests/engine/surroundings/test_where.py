@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import os
 import signal
 import subprocess
@@ -139,6 +140,20 @@ def test_where_py_spy_fails_the_process_tells(script: str, path: Path, executor_
     running = executor_of_one.submit(outer, wait_for_ever)
     until_written(running, "begun")
     assert running.where().means == "faulthandler"
+    running.cancel()
+
+
+def test_a_signal_that_came_to_another_thread_is_sent_again(
+    executor_of_one: NotebookExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it goes with one that comes while the main thread still dumps: no dump is made of that."""
+    running = executor_of_one.submit(outer, wait_for_ever)
+    until_written(running, "begun")
+    send, turns = signal.pidfd_send_signal, itertools.count()
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *args: next(turns) % 2 == 0 and send(*args))
+    for _ in range(3):
+        assert running.where().frames[0].function == "outer"
+    assert next(turns) > 6, "some were lost"
     running.cancel()
 
 

@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from scaler_notebook.engines.local.worker.stack_dump import NAME, SIGNAL
@@ -18,6 +17,7 @@ from .frames import CannotLook, SampledFrame
 
 PATIENCE = 5.0  # seconds for each of two dumps; a process that runs takes a millisecond, on a busy machine a second
 PAUSE = 0.001  # seconds between two looks
+AGAIN = 0.05  # seconds until the signal is sent again
 HEADING = b"(most recent call first):"
 FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
 
@@ -42,8 +42,7 @@ def main_threads_frames(pid: int) -> list[SampledFrame]:
                 raise CannotLook("its code has taken the signal away by which it would tell")
             file.truncate(0)
             for number in (1, 2):  # the first one is whole when the second has begun
-                signal.pidfd_send_signal(process, SIGNAL)
-                _wait(lambda number=number: _content(file.fileno()).count(HEADING) >= number)  # type: ignore[misc]
+                _wait_for_dumps(process, file.fileno(), number)
             text = _content(file.fileno())
             file.truncate(0)
     except OSError as error:
@@ -76,10 +75,32 @@ def _content(descriptor: int) -> bytes:
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
-def _wait(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds; raises CannotLook if it does not in time."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
+def _wait_for_dumps(process: int, file: int, number: int) -> None:
+    """Send the signal until a process has begun so many dumps.
+
+    A signal that comes within a dump goes to another thread of the process, if there is one, which does not dump then.
+
+    Parameters
+    ----------
+    process
+        A descriptor of the process.
+    file
+        A descriptor of the file that the process dumps to.
+    number
+        How many dumps.
+
+    Raises
+    ------
+    CannotLook
+        There are fewer of them after :data:`PATIENCE`.
+    """
+    now = due = time.monotonic()
+    end = now + PATIENCE
+    while _content(file).count(HEADING) < number:
+        if now > end:
             raise CannotLook(f"its process has not answered within {PATIENCE:g} s")
+        if now >= due:
+            signal.pidfd_send_signal(process, SIGNAL)
+            due = now + AGAIN
         time.sleep(PAUSE)
+        now = time.monotonic()
