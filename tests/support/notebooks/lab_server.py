@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kernel_environments import HOME as KERNELS
-from kernel_environments import LIBRARIES, VERSIONS
+from kernel_environments import LIBRARIES, VERSIONS, kernel_name
 from ports import free_port
 
 FrontEnd = Literal["lab", "notebook", "voila"]
@@ -41,14 +41,26 @@ class LabServer:
         self.log = open(home / "lab.log", "wb")  # noqa: SIM115  # closed with the server
         self.process: subprocess.Popen[bytes] | None = None
 
+    def _others_kernels(self) -> Path:
+        """A directory with the kernels of the other environments, made or not, and nothing else of them.
+
+        Their extensions of JupyterLab may be of other versions than what is beside the tests.
+        """
+        directory = self.home / "others"
+        (directory / "kernels").mkdir(parents=True, exist_ok=True)
+        for version in (*VERSIONS, LIBRARIES):
+            name = kernel_name(version)
+            link = directory / "kernels" / name
+            if not link.is_symlink():
+                link.symlink_to(KERNELS / version / "share" / "jupyter" / "kernels" / name)
+        return directory
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self.set("notification", {"fetchNews": "false", "checkForUpdates": False})
         environment = {
             **os.environ,
-            "JUPYTER_PATH": os.pathsep.join(
-                str(KERNELS / name / "share" / "jupyter") for name in (*VERSIONS, LIBRARIES)
-            ),
+            "JUPYTER_PATH": str(self._others_kernels()),
             "JUPYTER_CONFIG_DIR": str(self.home / "config"),
             "JUPYTER_DATA_DIR": str(self.home / "data"),
             "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
