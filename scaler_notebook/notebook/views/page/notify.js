@@ -4,9 +4,9 @@ import { revealElement, seesElement } from "./places.js";
 
 const [TONE_HZ, TONE_S, LOUDNESS] = [660, 0.25, 0.08];
 
-/** @type {Record<symbol, {title: string}>} */
+/** @type {Record<symbol, {title: string, told: string, observer: MutationObserver | null}>} */
 const global = /** @type {any} */ (globalThis);
-const page = (global[Symbol.for("scaler_notebook.title")] ??= { title: "" }); // its own, while it tells of an end
+const page = (global[Symbol.for("scaler_notebook.title")] ??= { title: "", told: "", observer: null });
 
 export const permission = () => (typeof Notification === "undefined" ? "denied" : Notification.permission);
 
@@ -20,9 +20,32 @@ function sound() {
   tone.stop(context.currentTime + TONE_S);
 }
 
+/**
+ * Have the page's title tell of an end until the page has the focus, whatever title the page gives itself meanwhile.
+ *
+ * @param {string} told
+ */
+function tellByTitle(told) {
+  if (!page.observer) {
+    page.title = document.title;
+    page.observer = new MutationObserver(tellAgain);
+    page.observer.observe(document.head, { childList: true, characterData: true, subtree: true });
+    window.addEventListener("focus", giveTitleBack, { once: true });
+  }
+  document.title = told;
+  page.told = document.title; // without double blanks: compared with what was asked for, those would never be there
+}
+
+function tellAgain() {
+  if (document.title === page.told) return;
+  page.title = document.title;
+  document.title = page.told;
+}
+
 function giveTitleBack() {
-  if (page.title) document.title = page.title;
-  page.title = "";
+  page.observer?.disconnect();
+  page.observer = null;
+  document.title = page.title;
 }
 
 /**
@@ -36,9 +59,7 @@ function giveTitleBack() {
 export function tell(title, words, home, audible = false) {
   if (document.hasFocus() && seesElement(home())) return;
   if (!document.hasFocus()) {
-    page.title ||= document.title;
-    document.title = `${/\b(failed|lost|cancelled)$/.test(words) && !/done/.test(words) ? "✗" : "✓"} ${words}`;
-    window.addEventListener("focus", giveTitleBack, { once: true });
+    tellByTitle(`${/\b(failed|lost|cancelled)$/.test(words) && !/done/.test(words) ? "✗" : "✓"} ${words}`);
   }
   if (permission() === "granted") {
     const shown = new Notification(title, { body: words, tag: title });
