@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def draw(found: dict[str, Any], picture: Path) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("time or memory, as a multiple of scaler_notebook's: to the right the peer takes more")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=len(PEERS), fontsize=8, frameon=False)
+    axes.margins(y=0.02)
+    figure.legend(loc="outside upper center", ncols=len(PEERS), fontsize=8, frameon=False)
     figure.savefig(picture)
 
 
@@ -84,7 +86,7 @@ def _whole_name(number: int, words: list[str]) -> str:
     if not words[number].startswith("…"):
         return words[number]
     first = next(each for each in reversed(words[:number]) if not each.startswith("…"))
-    return f"{first.partition(':')[0].partition(',')[0].partition(' with')[0]} {words[number]}"
+    return f"{re.split(': |, | with ', first)[0]} {words[number]}"
 
 
 def main() -> None:
