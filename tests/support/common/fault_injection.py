@@ -68,7 +68,7 @@ def freeze(pid: int) -> None:
 
 def thaw(pid: int) -> None:
     """SIGCONT, if it is still there."""
-    if is_alive(pid):
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
 
 
