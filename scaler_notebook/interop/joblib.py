@@ -36,7 +36,7 @@ WITHOUT_EFFECT = frozenset(
 class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # joblib has no types
     """A joblib backend whose batches are tasks of an executor.
 
-    Implements what joblib 1.4 to 1.6 document of ``ParallelBackendBase``.
+    Implements what joblib 1.5 and 1.6 document of ``ParallelBackendBase``.
 
     Parameters
     ----------

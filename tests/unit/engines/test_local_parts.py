@@ -156,6 +156,17 @@ def test_descendants_are_found_across_sessions_threads_and_generations() -> None
     assert not any(process_tree.exists(descendant) for descendant in [pid, *line])
 
 
+@pytest.mark.timeout(30)
+def test_the_time_of_a_descendant_that_runs_is_counted() -> None:
+    """A task that waits for a command that computes does not look like one that waits for another task."""
+    before = process_tree.cpu_seconds(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        while process_tree.cpu_seconds(busy.pid) < 0.3:
+            time.sleep(0.01)
+        assert process_tree.cpu_seconds(os.getpid()) - before >= 0.3
+        busy.kill()
+
+
 def spawn(script: str, **options: Any) -> int:
     return os.posix_spawn("/bin/sh", ["sh", "-c", script], os.environ, **options)
 

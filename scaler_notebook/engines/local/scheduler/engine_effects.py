@@ -140,7 +140,7 @@ class EngineEffects:
         return self._pool.surplus
 
     def cpu_seconds(self, process: int) -> float:
-        """Return the seconds of CPU that a process has used, with those of its descendants that have ended."""
+        """Return the seconds of CPU that a process and its descendants have used."""
         return process_tree.cpu_seconds(process)
 
     def retain_payload(self, payload: Payload) -> Payload:

@@ -4,7 +4,12 @@ import { revealElement, seesElement } from "./places.js";
 
 const [TONE_HZ, TONE_S, LOUDNESS] = [660, 0.25, 0.08];
 
-/** @type {Record<symbol, {title: string, told: string, observer: MutationObserver | null}>} */
+/**
+ * What all copies of this module share in a page: the `title` that the page gave itself last, the one that was `told`,
+ * and the `observer` of the title, null while nothing is told.
+ *
+ * @type {Record<symbol, {title: string, told: string, observer: MutationObserver | null}>}
+ */
 const global = /** @type {any} */ (globalThis);
 const page = (global[Symbol.for("scaler_notebook.title")] ??= { title: "", told: "", observer: null });
 
@@ -36,12 +41,14 @@ function tellByTitle(told) {
   page.told = document.title; // without double blanks: compared with what was asked for, those would never be there
 }
 
+/** Put the word back into a title that the page has given itself, which is kept for later. */
 function tellAgain() {
   if (document.title === page.told) return;
   page.title = document.title;
   document.title = page.told;
 }
 
+/** Stop telling: the page has the title again that it gave itself last. */
 function giveTitleBack() {
   page.observer?.disconnect();
   page.observer = null;

@@ -150,7 +150,7 @@ class Effects(Protocol):
         """Return by how many the processes exceed standing and additional ones; those being killed do not count."""
 
     def cpu_seconds(self, process: int) -> float:
-        """Return the seconds of CPU that a process has used, with those of its descendants that have ended.
+        """Return the seconds of CPU that a process and its descendants have used.
 
         Parameters
         ----------

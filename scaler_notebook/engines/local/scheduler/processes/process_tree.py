@@ -135,11 +135,12 @@ def exists(pid: int) -> bool:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the seconds of CPU that a process and its ended children have used; 0 if the system does not tell."""
-    try:
-        return sum(psutil.Process(pid).cpu_times()[:4])
-    except psutil.Error:
-        return 0.0
+    """Return the seconds of CPU that a process and its descendants have used, as far as the system tells."""
+    seconds = 0.0
+    for each in (pid, *descendants(pid)):
+        with contextlib.suppress(psutil.Error):
+            seconds += sum(psutil.Process(each).cpu_times()[:4])  # those of children that have ended are in it
+    return seconds
 
 
 def is_ending(pid: int) -> bool:
