@@ -139,7 +139,7 @@ def test_what_json_has_no_form_for(executor: NotebookExecutor) -> None:
     assert future.displays == (Display({"application/json": data}, {}),)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the filters go with a task; old matplotlibs warn of pyparsing
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # which go with a task; old matplotlibs misuse pyparsing
 def test_figures_are_shown_where_they_are_shown_and_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def task(fails: bool) -> list[int]:
         import matplotlib.pyplot as plt
