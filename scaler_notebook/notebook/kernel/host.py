@@ -304,13 +304,15 @@ class KernelHost:
                 """Remember the stop button, and pass the signal on to ipykernel."""
                 self._stopped = self._stop_pending = True
                 before(number, frame)
-                # Called after what ipykernel's handler has scheduled; wakes the loop, which that handler does not.
-                self.kernel.io_loop.asyncio_loop.call_soon_threadsafe(self._clear_stop_pending)
+                # What ipykernel's handler has scheduled takes two rounds of the loop to cancel the cell, and this call
+                # is made after both. It wakes the loop, too.
+                loop = self.kernel.io_loop.asyncio_loop
+                loop.call_soon_threadsafe(loop.call_soon, self._clear_stop_pending)
 
             signal.signal(signal.SIGINT, on_interrupt)  # ipykernel puts back what was there before the cell
 
     def _clear_stop_pending(self) -> None:
-        """Note that the loop has run since the stop button was pressed, and so has cancelled the cell."""
+        """Note that the loop has cancelled the cell whose stop button was pressed."""
         self._stop_pending = False
 
     def on_cell_end(self, result: object) -> None:
