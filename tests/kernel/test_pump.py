@@ -311,7 +311,7 @@ def test_the_stop_button_in_an_await_cell_ends_the_wait_and_not_the_task(k: Kern
         assert k.run("print(f.state.value)").text == "running\n", code
 
 
-@pytest.mark.parametrize("before", ["", "await asyncio.sleep(0); " * 2], ids=["at once", "two rounds of the loop later"])
+@pytest.mark.parametrize("before", ["", "await asyncio.sleep(0); " * 2], ids=["at once", "two rounds later"])
 def test_the_stop_button_just_before_an_await_cell_goes_on_to_a_wait(k: Kernel, before: str) -> None:
     """The loop notes the stop button in one round, has the cell go on in the same one, and cancels it in the next."""
     k.run("import signal\nf = ex.submit(time.sleep, 60)\nwhile f.state.value != 'running': time.sleep(0.01)")
