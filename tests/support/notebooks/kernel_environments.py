@@ -23,7 +23,12 @@ ROOT = Path(__file__).parents[3]
 HOME = ROOT / ".venv-kernels"
 WITH_IPYTHON_8 = "6.29.5"
 LIBRARIES = "libraries"  # the environment of docs/how-to/libraries.md, and of MCP, with the newest ipykernel
+COLLABORATION, SERVER_DOCUMENTS = "collaboration", "server-documents"  # JupyterLab, with documents that servers hold
+SERVERS = (COLLABORATION, SERVER_DOCUMENTS)
+LAB = "jupyterlab>=4.6,<5"
 MORE = {
+    COLLABORATION: (LAB, "jupyter-collaboration"),
+    SERVER_DOCUMENTS: (LAB, "jupyter-server-documents"),
     WITH_IPYTHON_8: ("ipython<9", "numpy", "pandas", "matplotlib", "plotly", "nbformat"),
     LIBRARIES: (
         *("adaptive", "dask[array]", "emcee", "lightgbm", "marimo", "mcp>=2,<3", "optuna"),
@@ -77,12 +82,12 @@ def _make(environment: Path, version: str) -> None:
     venv.create(environment, clear=True, with_pip=True)
     python = str(environment / "bin" / "python")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    kernel_package = "ipykernel" if version == LIBRARIES else f"ipykernel=={version}"
+    kernel_package = f"ipykernel=={version}" if version in VERSIONS else "ipykernel"
     subprocess.run([*pip, kernel_package, "--editable", f"{ROOT}[notebook]", *more], check=True)
     subprocess.run([python, "-m", "ipykernel", "install", "--sys-prefix", "--name", kernel_name(version)], check=True)
     stamp.write_text(made_of)
 
 
 if __name__ == "__main__":
-    for each in (*VERSIONS, LIBRARIES):
+    for each in (*VERSIONS, LIBRARIES, *SERVERS):
         kernel_specs(each)

@@ -30,10 +30,13 @@ class LabServer:
     ----------
     home
         Where its settings, its log and the notebooks that it serves lie.
+    python
+        The Python of the environment that it is of.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, python: str = sys.executable) -> None:
         self.home = home
+        self.python = python
         self.notebooks = home / "notebooks"
         self.notebooks.mkdir(parents=True)
         self.token = secrets.token_hex(8)
@@ -68,7 +71,7 @@ class LabServer:
         }
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                *(self.python, "-m", "jupyterlab", "--no-browser", "--allow-root"),
                 f"--port={self.port}",
                 "--ServerApp.port_retries=0",
                 f"--IdentityProvider.token={self.token}",
@@ -79,6 +82,7 @@ class LabServer:
                 "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             ],
             env=environment,
+            cwd=self.home,  # where some extensions keep a database
             stdout=self.log,
             stderr=self.log,
             start_new_session=True,

@@ -17,7 +17,9 @@ import { knownPlaces } from "./places.js";
  */
 
 const PLACE = "scaler-place"; // as in live_display.py
+const AREA = ".jp-OutputArea";
 const CELL = ".jp-Cell"; // JupyterLab takes a cell out of the document while it is scrolled out of sight
+const FOLLOWING = Node.DOCUMENT_POSITION_FOLLOWING;
 const LINGER_MS = 1000; // until a view whose place has gone is taken down
 
 /** @type {Map<string, Cover>} by the name of the place */
@@ -86,6 +88,7 @@ function makeCover(draw) {
     take(home) {
       for (const view of views) if (view.home() === home) return;
       for (const view of views) if (view.isFree()) return view.moveTo(home); // its static form was replaced
+      for (const view of views) if (view.sharesOutput(home)) return view.moveToLater(home);
       views.add(makeView(home, draw));
     },
     leaveWhatHasGone() {
@@ -115,16 +118,33 @@ function makeView(first, draw) {
 
   const isFree = () => !home.isConnected && !home.closest(CELL);
 
+  /** @param {Element} other */
+  function moveTo(other) {
+    home = other;
+    below = [...home.childNodes];
+    if (!seen) return;
+    home.replaceChildren(el);
+    gestures.resume();
+  }
+
   return {
     home: () => home,
     isFree,
-    /** @param {Element} other */
-    moveTo(other) {
-      home = other;
-      below = [...home.childNodes];
-      if (!seen) return;
-      home.replaceChildren(el);
-      gestures.resume();
+    moveTo,
+    /**
+     * Is another place in the output of the same cell? jupyter-server-documents appends what is to replace a display.
+     *
+     * @param {Element} other
+     */
+    sharesOutput(other) {
+      const area = home.closest(AREA);
+      return !!area && area === other.closest(AREA);
+    },
+    /** @param {Element} other of it and the present place, the later one has the view; the earlier one is hidden */
+    moveToLater(other) {
+      const isLater = !!(home.compareDocumentPosition(other) & FOLLOWING);
+      (isLater ? home : other).setAttribute("hidden", "");
+      if (isLater) moveTo(other);
     },
     /** @param {() => void} leave */
     leaveSoon(leave) {
