@@ -286,8 +286,8 @@ def test_the_stop_button_ends_a_wait_and_leaves_the_kernel_as_it_was(k: Kernel) 
 def test_the_stop_button_ends_a_callback_that_runs_during_a_wait(k: Kernel) -> None:
     waiting = k.submit(
         "f, calls = ex.submit(abs, -1), []\n"
-        "def forever(future):\n    calls.append(1)\n    print('stuck', flush=True)\n"
-        "    while len(calls) == 1: time.sleep(0.01)\n"
+        "def forever(future):\n    calls.append(1)\n    if len(calls) > 1: return  # another update of it\n"
+        "    print('stuck', flush=True)\n    while True: time.sleep(0.01)\n"
         "f.on_update(forever); ex.submit(time.sleep, 60).result()"
     )
     k.until(lambda m: m["msg_type"] == "stream" and "stuck" in m["content"]["text"])
