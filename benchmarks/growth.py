@@ -15,6 +15,7 @@ from scaler_notebook import FutureGroup, NotebookExecutor, ScalerFuture
 
 from .cpu_clocks import Part, Usage
 from .engine_parts import find_parts
+from .growth_plot import draw_growth
 
 BLOCKED = 600.0  # seconds that a blocking task would wait
 LOOK = 0.005  # seconds between two looks at whether it may end
@@ -170,8 +171,8 @@ def measure_growth(tasks: int, workers: int) -> Costs:
         return {**costs, **measure_cancel(executor, parts, tasks, Path(directory) / "cancel")}
 
 
-def print_growth(sizes: Sequence[int], workers: int) -> None:
-    """Measure numbers of tasks, and print a table of what each costs per task.
+def print_growth(sizes: Sequence[int], workers: int, picture: Path) -> None:
+    """Measure numbers of tasks, and print a table of what each costs per task; draw the same as a picture.
 
     Parameters
     ----------
@@ -179,9 +180,13 @@ def print_growth(sizes: Sequence[int], workers: int) -> None:
         Numbers of tasks, one for each column.
     workers
         How many task processes an engine has.
+    picture
+        The path of the picture.
     """
     columns = [measure_growth(size, workers) for size in sizes]
     print("| µs per task | " + " | ".join(f"{size:,} tasks" for size in sizes) + " |")
     print("| --- |" + " ---: |" * len(sizes))
     for what in columns[0]:
         print(f"| {what} | " + " | ".join(f"{1e6 * column[what]:,.1f}" for column in columns) + " |")
+    draw_growth(sizes, columns, picture)
+    print(f"\n{picture}")

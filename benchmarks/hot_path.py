@@ -213,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_profiles(options)
     elif options.growth:
         numbers = "100,1000" if options.quick else options.growth
-        print_growth([int(number) for number in numbers.split(",")], options.workers)
+        print_growth([int(number) for number in numbers.split(",")], options.workers, OUTPUT / "growth.svg")
     else:
         print_cpu(options)
 
