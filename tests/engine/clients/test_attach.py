@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from open_files import open_files
 from raw_peers import scheduler_of
 from waits import SAFETY, until_running
 
@@ -165,8 +166,7 @@ def test_a_process_that_attaches_again_and_again_is_watched_once(executor: Noteb
     scheduler = session.engine.scheduler.pid  # type: ignore[attr-defined]
 
     def watches() -> int:
-        links = Path(f"/proc/{scheduler}/fd").iterdir()
-        return sum("pidfd" in os.readlink(link) for link in links if link.is_symlink())
+        return sum("pidfd" in file for file in open_files(scheduler))
 
     counts = []
     for _ in range(4):

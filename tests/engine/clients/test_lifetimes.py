@@ -9,11 +9,11 @@ import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from open_files import open_files
 from waits import SAFETY, until_running
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, TaskSerializationError
@@ -225,11 +225,7 @@ PATHS: list[Path_] = [
 
 def held_by(pid: int) -> int:
     """Files in memory, for large buffers, that a process has open."""
-    count = 0
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):
-            count += "memfd:segment" in os.readlink(entry)
-    return count
+    return sum("memfd:segment" in file for file in open_files(pid))
 
 
 # Each is held and let go of in the same place as one of the others.

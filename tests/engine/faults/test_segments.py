@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from open_files import open_files
 from segment_files import Array, memory_files, ref_of, task_of
 from waits import SAFETY, until_running
 
@@ -222,8 +223,7 @@ def test_an_idle_process_holds_nothing_of_its_last_result(new_executor: Notebook
     deadline = time.monotonic() + SAFETY
 
     def held() -> list[str]:
-        files = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
-        return [file for file in files if "memfd:segment" in file]
+        return [file for file in open_files(pid) if "memfd:segment" in file]
 
     while held():
         assert time.monotonic() < deadline

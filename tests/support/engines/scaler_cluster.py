@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from leaks import MARKER
+from open_files import open_files
 from ports import free_port
 from scaler.io.ymq import IOContext
 
@@ -36,8 +37,8 @@ def listens(pid: int, port: int) -> bool:
     """Whether a process listens at a port of this machine. No connection is made: the process would have to end it."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     at_port = [row[INODE] for row in rows if int(row[1].rpartition(":")[2], 16) == port and row[3] == LISTENS]
-    open_files = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()} if at_port else set()
-    assert not at_port or f"socket:[{at_port[0]}]" in open_files, f"another program has the cluster's port {port}"
+    is_its_own = bool(at_port) and f"socket:[{at_port[0]}]" in open_files(pid)
+    assert not at_port or is_its_own, f"another program has the cluster's port {port}"
     return bool(at_port)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from open_files import open_files
 
 from scaler_notebook.protocol import payloads
 from scaler_notebook.protocol.messages import Payload, SegmentRef, Task
@@ -25,8 +26,7 @@ def ref_of(task: Task) -> SegmentRef:
 
 
 def memory_files() -> int:
-    links = Path("/proc/self/fd").iterdir()
-    return sum("memfd:segment" in os.readlink(link) for link in links if link.is_symlink())
+    return sum("memfd:segment" in file for file in open_files(os.getpid()))
 
 
 def file_of(array: Array) -> tuple[str, str]:
