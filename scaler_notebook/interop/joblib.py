@@ -52,7 +52,6 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
 
     supports_retrieve_callback = True
     supports_inner_max_num_threads = True
-    default_n_jobs = -1
 
     def __init__(
         self,
@@ -84,6 +83,14 @@ class ScalerBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         return found
 
     # ------------------------------------------------------------------ how many at a time
+
+    @property
+    def default_n_jobs(self) -> int:
+        """As for :meth:`effective_n_jobs`, where neither ``Parallel`` nor ``parallel_config`` says it.
+
+        Within a batch that is 1, as in loky: the calls around it keep all workers busy.
+        """
+        return 1 if self.nesting_level else -1
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many batches run at a time.
