@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -69,24 +68,14 @@ def draw(found: dict[str, Any], picture: Path) -> None:
             markersize=14 if is_ours else 6,
             label=adapter.title,
         )
-    words = [words_of(metric, sizes) for metric in rows]
-    names = [_whole_name(number, words) for number in range(len(rows))]
-    axes.set_yticks(range(len(rows)), names, fontsize=8)
+    axes.set_yticks(range(len(rows)), [words_of(metric, sizes) for metric in rows], fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlabel("time or memory, as a multiple of scaler_notebook's: to the right the peer takes more")
+    figure.supxlabel("time or memory, as a multiple of scaler_notebook's: to the right the peer takes more", fontsize=9)
     axes.grid(axis="x", alpha=0.3)
     axes.margins(y=0.02)
     figure.legend(loc="outside upper center", ncols=len(PEERS), fontsize=8, frameon=False)
     figure.savefig(picture)
-
-
-def _whole_name(number: int, words: list[str]) -> str:
-    """Return the name of a row; one that goes on from the row above has that one's first words, too."""
-    if not words[number].startswith("…"):
-        return words[number]
-    first = next(each for each in reversed(words[:number]) if not each.startswith("…"))
-    return f"{re.split(': |, | with ', first)[0]} {words[number]}"
 
 
 def main() -> None:
