@@ -57,9 +57,8 @@ def test_idle_processes_go_and_come_back() -> None:
     with NotebookExecutor(n_workers=1, idle_timeout=0.1) as executor:
         first = executor.submit(os.getpid).result(SAFETY)
         end = time.monotonic() + SAFETY
-        while told(executor).processes:
+        while (found := told(executor)).processes or found.gone < 2:  # the spare may come after the first has gone
             assert time.monotonic() < end
-        found = told(executor)
         assert (found.slots, found.gone, found.idle_timeout) == (1, 2, 0.1)
         assert executor.submit(os.getpid).result(SAFETY) != first
 
