@@ -350,7 +350,7 @@ def test_each_of_many_deadlines_is_kept_without_a_thread_of_its_own(executor: No
     executor.submit(abs, -1).result(SAFETY)
     before = threading.active_count()
     tasks = [executor.submit_verbose(time.sleep, (60,), timeout=0.3) for _ in range(100)]
-    assert threading.active_count() == before
+    assert threading.active_count() <= before + 1, "that of callbacks begins with the first task that ends meanwhile"
     assert all(timed_out(task) for task in tasks)
 
 
