@@ -9,7 +9,7 @@ class CancelPage:
     """The shared page, an array of words; a store of a word is atomic.
 
     The scheduler writes the first word, and the task process and its forks read it. The other words go the other way:
-    which run was begun last, and whether its client's initializer runs.
+    which run was begun last, whether its client's initializer runs, and the process's own number.
 
     Parameters
     ----------
@@ -52,6 +52,16 @@ class CancelPage:
     def preparing(self, value: bool) -> None:
         """Store whether the initializer runs."""
         self._words[2] = value
+
+    @property
+    def pid(self) -> int:
+        """The number of the process; 0 as long as the process has not been started."""
+        return self._words[3]
+
+    @pid.setter
+    def pid(self, number: int) -> None:
+        """Store the number of the process."""
+        self._words[3] = number
 
     def close(self) -> None:
         """Unmap the page."""

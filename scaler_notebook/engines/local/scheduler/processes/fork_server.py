@@ -15,6 +15,7 @@ import time
 from typing import NamedTuple, Protocol
 
 from scaler_notebook.engines.local.ipc import fd_limits
+from scaler_notebook.task.interruption.cancel_page import CancelPage
 from scaler_notebook.task.isolation.orphans import become_subreaper, prctl
 
 PR_SET_PDEATHSIG = 1
@@ -35,10 +36,17 @@ class ProcessDescriptors(NamedTuple):
 class Starter(Protocol):
     """One way to start task processes."""
 
-    pid: int  # the process that forks task processes; 0 if that is the scheduler
+    def has_started(self, pid: int) -> bool:
+        """Return whether a child of the scheduler belongs to this starter: its process, or a fork without a number yet.
+
+        Parameters
+        ----------
+        pid
+            The number of the child. Once this returns False for a task process, its page holds its number.
+        """
 
     def start(self, ends: ProcessDescriptors) -> None:
-        """Start a task process, which sends ``Ready`` on its socket.
+        """Start a task process, which has its number on its page, and sends ``Ready`` on its socket.
 
         Parameters
         ----------
@@ -66,10 +74,11 @@ def choose_starter(hello: int) -> Starter:
         The descriptor of the hello pipe, which no other process may keep open: the kernel takes the end of that pipe
         for the end of the scheduler.
     """
-    if sys.platform == "linux" and os.environ.get("SCALER_NOTEBOOK_START_METHOD", "forkserver") == "forkserver":
+    if sys.platform == "linux":
         with contextlib.suppress(OSError):
             become_subreaper()
-            return ForkServer(hello)
+            if os.environ.get("SCALER_NOTEBOOK_START_METHOD", "forkserver") == "forkserver":
+                return ForkServer(hello)
     return Spawn()
 
 
@@ -95,6 +104,12 @@ class ForkServer:
                 os._exit(0)
         theirs.close()
         self._sock = ours
+
+    def has_started(self, pid: int) -> bool:
+        """Return whether a child of the scheduler is the fork server, or a fork that has not left its session yet."""
+        with contextlib.suppress(ProcessLookupError):
+            return os.getsid(pid) == self.pid
+        return False
 
     def start(self, ends: ProcessDescriptors) -> None:
         """Have the fork server fork a task process, which sends ``Ready`` on its socket."""
@@ -186,8 +201,24 @@ def _become_task_process(ends: ProcessDescriptors, scheduler: int, intermediate:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != scheduler:  # the scheduler died before the line above took effect
         return
+    _write_number(ends.page, os.getpid())
     os.setsid()
     _run_task_process(ends, main, fd_limits.USER_LIMIT, fd_limits.USER_UMASK)
+
+
+def _write_number(page_fd: int, pid: int) -> None:
+    """Write the number of a task process to its page, so that the scheduler does not take the process for an orphan.
+
+    Parameters
+    ----------
+    page_fd
+        The descriptor of the page.
+    pid
+        The number.
+    """
+    page = CancelPage(page_fd)
+    page.pid = pid
+    page.close()
 
 
 def _run_task_process(ends: ProcessDescriptors, main: "object", open_files: int, umask: int) -> None:
@@ -220,7 +251,9 @@ def _run_task_process(ends: ProcessDescriptors, main: "object", open_files: int,
 class Spawn:
     """Starts a new interpreter for each task process: slower than a fork, but possible on every system."""
 
-    pid = 0
+    def has_started(self, pid: int) -> bool:
+        """Return False: the number of each process is on its page at once."""
+        return False
 
     def start(self, ends: ProcessDescriptors) -> None:
         """Start a task process in a new interpreter, which sends ``Ready`` on its socket."""
@@ -234,6 +267,7 @@ class Spawn:
             pass_fds=ends,
             start_new_session=True,
         )
+        _write_number(ends.page, process.pid)
         # With a return code set, ``subprocess`` does not wait for the process at a later start, which it else does for
         # an object that was dropped; the scheduler would never notice the end.
         process.returncode = 0

@@ -122,7 +122,7 @@ class ProcessPool:
         self._selector = selector
         self._starting: set[TaskProcess] = set()
         self._processes: dict[int, TaskProcess] = {}
-        self._reaper = Reaper(self._processes, self._read, self._gone)
+        self._reaper = Reaper(self._processes, self._is_ours, self._read, self._gone)
         self._failed_starts = 0  # in a row
         self._was_ready = False  # has any process ever been ready?
         self._fill_at: float | None = None
@@ -317,8 +317,6 @@ class ProcessPool:
             self._processes[pid] = process
             self._failed_starts, self._pause, self._was_ready = 0, 0.0, True
             process.send(EngineAddress(self.home))
-            if not self._starting:
-                self._reaper.end_orphans((*self._processes, self._starter.pid))
         elif not process.importing or pid != process.pid:
             raise ProtocolError("it claims to be ready, and was not asked")  # sent by a task that has found the socket
         process.importing = False
@@ -329,7 +327,13 @@ class ProcessPool:
 
     def reap(self) -> None:
         """Reap, without blocking, processes that have ended, and kill what they have left running."""
-        self._reaper.reap(self._starting, self._starter.pid)
+        self._reaper.reap(bool(self._starting))
+
+    def _is_ours(self, pid: int) -> bool:
+        """Return whether a child of this process is a task process, or belongs to the starter, and so is no orphan."""
+        if pid in self._processes or self._starter.has_started(pid):
+            return True
+        return any(process.page.pid == pid for process in self._starting)
 
     @property
     def vanishing(self) -> float | None:

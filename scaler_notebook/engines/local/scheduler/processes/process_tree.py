@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Container, Iterator
 
 import psutil
 
@@ -16,17 +17,29 @@ FLAGS, PF_EXITING = 5, 0x4  # index of the kernel's flags in /proc/PID/stat, cou
 
 def descendants(pid: int) -> list[int]:
     """Return all processes that ``pid`` started, directly and indirectly, in whatever session they are."""
+    return list(_walk(pid))
+
+
+def _walk(pid: int, childless: Container[int] = ()) -> Iterator[int]:
+    """Yield the descendants of a process, a parent before its children, the youngest child first.
+
+    Parameters
+    ----------
+    pid
+        The process.
+    childless
+        Processes that need not be asked for children.
+    """
     if sys.platform != "linux":
         with contextlib.suppress(psutil.Error):
-            return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-        return []
-    found: list[int] = []
+            yield from (child.pid for child in psutil.Process(pid).children(recursive=True))
+        return
     waiting = [pid]
     while waiting:
-        children = orphans.children(waiting.pop())
-        found += children
-        waiting += children
-    return found
+        for child in reversed(orphans.children(waiting.pop())):
+            yield child
+            if child not in childless:
+                waiting.append(child)
 
 
 def is_within(pid: int, ancestor: int) -> bool:
@@ -45,20 +58,24 @@ def is_within(pid: int, ancestor: int) -> bool:
 
 
 def freeze(pid: int) -> list[int]:
-    """Stop a process and all descendants by SIGSTOP, and return the descendants.
+    """Stop a process and all descendants by SIGSTOP, as far as they are found, and return the descendants.
 
-    A stopped process starts no other, so a kill afterwards misses none. If a process forks and ends during the search,
+    A stopped process starts no other, so a kill afterwards misses few. If a process forks and ends during the search,
     its child is found in a later round: the child is then adopted by an ancestor, which is ``pid`` at the latest
-    (:mod:`scaler_notebook.task.isolation.orphans`).
+    (:mod:`scaler_notebook.task.isolation.orphans`). What is missed nevertheless becomes an orphan when ``pid`` dies.
     """
     _signal(pid, signal.SIGSTOP)
-    found: dict[int, None] = {}
+    found: set[int] = set()
+    ended: set[int] = set()  # have no children any more; a process that forks and ends at once leaves many of them
     quiet = 0
     for _ in range(MAX_ROUNDS):
-        new = [each for each in descendants(pid) if each not in found]
-        for each in new:
-            _signal(each, signal.SIGSTOP)
-        found.update(dict.fromkeys(new))
+        new = set()
+        for each in _walk(pid, ended):
+            if each not in found and each not in new:
+                _signal(each, signal.SIGSTOP)  # at once: who lives for a moment is gone after the whole list
+                new.add(each)
+        found |= new
+        ended |= {each for each in found - ended if orphans.has_ended(each)}
         quiet = 0 if new else quiet + 1
         if quiet == QUIET_ROUNDS:
             break

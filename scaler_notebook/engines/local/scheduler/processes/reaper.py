@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Mapping
 
 from scaler_notebook.task.isolation import orphans
 from scaler_notebook.task.resource_usage import RSS_UNIT
@@ -16,6 +16,7 @@ from .task_process import TaskProcess
 # Seconds that killed descendants of a task may take to be gone before the task is confirmed all the same. They run no
 # more code, but on a starved machine they go slowly, and one that waits for a dead file system never goes.
 LINGER = 5.0
+MAX_LOOKS = 100  # for orphans, at a time: those that fork faster than they are killed must not hold the scheduler up
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ class Reaper:
     ----------
     processes
         The task processes that are ready, by number.
+    is_ours
+        Called with the number of a child: is it one that task processes need, and no orphan that a task has left?
     last_messages
         Called with a process that was waited for, to read what the process had sent before its end.
     gone
@@ -36,28 +39,27 @@ class Reaper:
     def __init__(
         self,
         processes: Mapping[int, TaskProcess],
+        is_ours: Callable[[int], bool],
         last_messages: Callable[[TaskProcess], object],
         gone: Callable[[TaskProcess], None],
     ) -> None:
-        self._processes, self._last_messages, self._gone = processes, last_messages, gone
+        self._processes, self._is_ours, self._last_messages, self._gone = processes, is_ours, last_messages, gone
         self._causes = CauseFinder()
-        self._vanishing: list[TaskProcess] = []  # reaped processes whose descendants are not all gone
-        self._left_orphans = False  # may a process that has died have left orphans?
+        self._vanishing: list[TaskProcess] = []  # reaped processes that are not known to be gone with all descendants
+        self._may_be_orphans = False  # may something be left of a process that has died?
         self._unknown: set[int] = set()  # reaped numbers of orphans, or of a process whose Ready is not read yet
 
     def has_reaped(self, pid: int) -> bool:
         """Return whether a process of this number was waited for before its Ready was read."""
         return pid in self._unknown
 
-    def reap(self, starting: Collection[TaskProcess], starter: int) -> None:
+    def reap(self, starting: bool) -> None:
         """Reap, without blocking, whatever has ended: task processes, and orphans that they have left.
 
         Parameters
         ----------
         starting
-            The processes whose Ready has not come; what is called here may start others.
-        starter
-            The number of the process that task processes are forked from; 0 for none.
+            Is there a process whose Ready has not come?
         """
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -71,29 +73,33 @@ class Reaper:
                     self._unknown.add(pid)
         if not starting:
             self._unknown.clear()
-            self.end_orphans((*self._processes, starter))
+        if self._may_be_orphans:
+            self._may_be_orphans = self._kill_orphans()
         for process in list(self._vanishing):
-            if process.gone or time.monotonic() - process.reaped_at > LINGER:
-                self._vanishing.remove(process)
-                self._gone(process)
+            if not process.gone or self._may_be_orphans:
+                if time.monotonic() - process.reaped_at <= LINGER:
+                    continue
+                log.warning("what task process %d has left was killed, and is not gone yet", process.pid)
+            self._vanishing.remove(process)
+            self._gone(process)
 
-    def end_orphans(self, ours: Container[int]) -> None:
-        """Kill what dead task processes have left running; see :mod:`scaler_notebook.task.isolation.orphans`.
+    def _kill_orphans(self) -> bool:
+        """Kill what dead task processes have left; return whether anything is there still.
 
-        Not to be called while a process starts, because the number of that child is not known yet.
-
-        Parameters
-        ----------
-        ours
-            The numbers of the children that are no orphans.
+        This process adopts orphans (:mod:`scaler_notebook.task.isolation.orphans`), and they stay its children until
+        they are waited for. So a look at its children that finds none proves that there is none.
         """
-        if not self._left_orphans:
-            return
-        self._left_orphans = False
-        for pid in orphans.children():
-            if pid not in ours:
+        killed: set[int] = set()
+        for _ in range(MAX_LOOKS):
+            orphaned = [pid for pid in orphans.children() if not self._is_ours(pid)]
+            new = [pid for pid in orphaned if pid not in killed]
+            if not new:
+                return bool(orphaned)
+            for pid in new:
                 for each in (*process_tree.freeze(pid), pid):
                     process_tree.kill(each)
+            killed.update(new)
+        return True
 
     @property
     def vanishing(self) -> float | None:
@@ -122,8 +128,5 @@ class Reaper:
         process.reaped_at = time.monotonic()
         self._last_messages(process)  # a result that was sent before the end counts
         process_tree.kill_group(process.pid)
-        self._left_orphans = True
-        if process.gone:
-            self._gone(process)
-        else:
-            self._vanishing.append(process)
+        self._may_be_orphans = True
+        self._vanishing.append(process)
