@@ -63,9 +63,12 @@ class Measurement:
         The file that resets the peak of memory; None for one that is open for this moment alone.
     processor
         As in the figures; None for the id of this process.
+    held
+        Bytes of this process's memory that are not counted.
     """
 
-    def __init__(self, peak: PeakReset | None = None, processor: str | None = None) -> None:
+    def __init__(self, peak: PeakReset | None = None, processor: str | None = None, held: int = 0) -> None:
+        self._held = held
         self._processor = str(os.getpid()) if processor is None else processor
         if peak is not None:
             peak.reset()
@@ -81,7 +84,8 @@ class Measurement:
         own, ended = resource.getrusage(resource.RUSAGE_SELF), time.time()
         # The two ways to read the same clock differ in what they leave out of a microsecond.
         cpu = max(0.0, own.ru_utime + own.ru_stime + _cpu_of_children() - self._cpu)
-        return _new_figures(self._started, ended, cpu, own.ru_maxrss * RSS_UNIT, self._processor, ())
+        peak = max(0, own.ru_maxrss * RSS_UNIT - self._held)
+        return _new_figures(self._started, ended, cpu, peak, self._processor, ())
 
 
 def _cpu_of_children() -> float:

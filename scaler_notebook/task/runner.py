@@ -103,6 +103,10 @@ class Transport:
         """Return the payload of a result with buffers that outlive this process."""
         return payload
 
+    def held_bytes(self) -> int:
+        """Return the bytes of this process's memory that are no task's."""
+        return 0
+
     def may_preview(self) -> bool:
         """Return whether a preview may follow the result, if the value's type is cheap to preview."""
         return False
@@ -170,7 +174,8 @@ class TaskRunner:
         TryResult, TaskFigures
             How the try ended, and what it cost. In a process that the task has forked this method does not return.
         """
-        measurement, main = Measurement(self._peak, self._processor), sys.modules[MAIN]
+        measurement = Measurement(self._peak, self._processor, self._transport.held_bytes())
+        main = sys.modules[MAIN]
         (current_task.begin_on_thread if self._per_thread else current_task.begin)(task)
         finished = None
         try:

@@ -174,7 +174,7 @@ def test_a_cell_reads_a_name_that_a_running_cell_will_bring(k: Kernel) -> None:
     assert k.run("print(most)\nmost = 'mine'").text == "42\n"
     k.run("%%scaler --out most --progress-after 0\nmost = time.sleep(0.2) / 0")
     executed = k.run("print(most)")
-    assert "mine\n" in executed.text
+    assert executed.text.count("mine") == 1
     assert "which failed; most is as it was before" in executed.text
     assert "wait_for_names=off" in k.run("%scaler config wait_for_names=off").text
 

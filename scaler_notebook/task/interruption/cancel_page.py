@@ -9,7 +9,8 @@ class CancelPage:
     """The shared page, an array of words; a store of a word is atomic.
 
     The scheduler writes the first word, and the task process and its forks read it. The other words go the other way:
-    which run was begun last, whether its client's initializer runs, and the process's own number.
+    which run was begun last, whether its client's initializer runs, the process's own number, and how much of its
+    memory is no task's.
 
     Parameters
     ----------
@@ -62,6 +63,16 @@ class CancelPage:
     def pid(self, number: int) -> None:
         """Store the number of the process."""
         self._words[3] = number
+
+    @property
+    def held(self) -> int:
+        """The bytes of the process's memory that are no task's: segments that it holds."""
+        return self._words[4]
+
+    @held.setter
+    def held(self, size: int) -> None:
+        """Store how many bytes are no task's."""
+        self._words[4] = size
 
     def close(self) -> None:
         """Unmap the page."""

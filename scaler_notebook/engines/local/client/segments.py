@@ -123,7 +123,7 @@ class ClientSegments:
             used.append(segment)
             segment.users.add(user)  # before the comparison: a segment with a user is not closed meanwhile
             self._idle.pop(segment, None)
-            if segment.matches(*source):
+            if segment.matches(buffer):
                 return segment.ref()
             segment.users.discard(user)
             used.remove(segment)

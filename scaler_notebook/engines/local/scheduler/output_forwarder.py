@@ -62,8 +62,11 @@ class OutputForwarder:
     def _look_at_memory(self) -> None:
         """Kill the processes whose tasks exceed their limit of memory."""
         for pid, limit in self._core.overview.limited:
+            held = self._pool[pid].page.held
             # The second figure counts what forks share once, and takes longer to find out.
-            if process_tree.resident(pid) > limit and (size := process_tree.resident(pid, shared_once=True)) > limit:
+            if process_tree.resident(pid) - held <= limit:
+                continue
+            if (size := process_tree.resident(pid, shared_once=True) - held) > limit:
                 self._pool.kill(pid, why=exit_cause.over_limit(size, limit), out_of_memory=True)
 
     def forward(self, pid: int, over: bool = False) -> None:

@@ -62,6 +62,7 @@ from .given_segments import GivenSegments
 from .import_tracker import ImportTracker
 from .item_channel import ItemChannel
 from .prewarm_imports import PrewarmImporter
+from .result_segments import QUIET, ResultSegments
 from .streams import TaskStreams
 
 _new_end = maker(RunFinished)
@@ -152,6 +153,7 @@ class _Worker(Transport):
         self._assembler = Assembler()
         self._received: list[int] = []  # descriptors of the run's inputs, until they are mapped
         self._given = GivenSegments()
+        self._results = ResultSegments()
         self._written: list[int] = []  # descriptors of the result's segments, until it is sent
         self._directory = ""  # the kernel's working directory
         self._engine_address = ""
@@ -187,6 +189,9 @@ class _Worker(Transport):
         ConnectionError
             The scheduler is gone.
         """
+        if self._results.holds_any and not select.select([self._sock], [], [], QUIET)[0]:
+            self._results.forget_if_quiet()
+            self._page.held = self._results.resident
         if not self._assembler.read(self._sock):
             raise ConnectionError("the scheduler is gone")
         for frames in self._assembler.batches():
@@ -362,8 +367,18 @@ class _Worker(Transport):
         """Write large buffers that are no argument's to segments, which travel with the result's message."""
         if payload.buffers:
             with fd_limits.raised_limit():
-                payload, self._written = write_buffers(payload, MAX_DESCRIPTORS, self._given.reopen)
+                self._results.begin_result()
+                payload, self._written = write_buffers(payload, MAX_DESCRIPTORS, self._segment_of)
+            self._page.held = self._results.resident
         return payload
+
+    def _segment_of(self, buffer: Buffer) -> int | None:
+        """Return a descriptor of a segment with a large buffer of a result; None if one is to be written."""
+        found = self._given.reopen(buffer)
+        return found if found is not None else self._results.write(buffer)
+
+    def held_bytes(self) -> int:
+        return self._results.resident
 
     def may_preview(self) -> bool:
         return self._shows_results and self._preview_budget.allows_another()

@@ -75,7 +75,7 @@ class ReusableSegment:
 
     def _is_seen_in_use(self) -> bool:
         """Return whether the segment does not count as free while it is open elsewhere, as it should."""
-        other = os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+        other = self.open()
         try:
             return not self.is_free()
         finally:
@@ -122,24 +122,36 @@ class ReusableSegment:
         if not self._is_populated:
             mmap.populate(memory)
             self._is_populated = True
-        mmap.copy(mmap.address(buffer), memory, memoryview(buffer).nbytes)
+        mmap.copy(buffer, memory, memoryview(buffer).nbytes)
 
-    def matches(self, address: int, size: int) -> bool:
-        """Return whether memory has the same bytes as the segment.
+    @property
+    def is_reusable(self) -> bool:
+        """Whether the segment can be written again, once it is free."""
+        return self._memory is not None
 
-        Parameters
-        ----------
-        address
-            Where the memory is.
-        size
-            How many bytes to compare, from the beginning of the segment.
+    @property
+    def resident(self) -> int:
+        """The bytes that the segment adds to this process's memory."""
+        return self.capacity if self._is_populated else 0
+
+    def open(self) -> int:
+        """Open the segment for somebody else, who counts as having it, and return the descriptor.
+
+        Raises
+        ------
+        OSError
+            There is no descriptor left.
         """
+        return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def matches(self, buffer: Buffer) -> bool:
+        """Return whether a buffer of at most :attr:`capacity` bytes has the same bytes as the segment's beginning."""
         memory, fd = self._memory, self.fd  # another thread may close the segment meanwhile
         if fd < 0:
             return False
         if memory is None:
             memory = mmap.map_privately(fd, self.capacity)
-        return mmap.equal(address, mmap.address(memory), size)
+        return mmap.equal(buffer, memory, memoryview(buffer).nbytes)
 
     def close(self) -> None:
         """Close the descriptor, and undo the mapping; any number of times. Others keep their mappings."""
