@@ -11,7 +11,7 @@ import psutil
 from scaler_notebook.task.isolation import orphans
 
 MAX_ROUNDS = 1_000  # of listing descendants, for :func:`freeze`; a round takes a tenth of a millisecond
-QUIET_ROUNDS = 4  # in a row that find nothing new; one can miss a process that starts meanwhile, see proc(5)
+QUIET_ROUNDS = 2  # in a row that find nothing new; one can miss a process that starts meanwhile, see proc(5)
 FLAGS, PF_EXITING = 5, 0x4  # index of the kernel's flags in /proc/PID/stat, counted from the state
 
 

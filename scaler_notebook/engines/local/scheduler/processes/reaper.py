@@ -80,8 +80,11 @@ class Reaper:
                 if time.monotonic() - process.reaped_at <= LINGER:
                     continue
                 log.warning("what task process %d has left was killed, and is not gone yet", process.pid)
-            self._vanishing.remove(process)
-            self._gone(process)
+            try:
+                self._gone(process)
+            finally:
+                if process.pid not in self._processes:  # else it is tried again, for its task has not ended
+                    self._vanishing.remove(process)
 
     def _kill_orphans(self) -> bool:
         """Kill what dead task processes have left; return whether anything is there still.

@@ -75,7 +75,8 @@ class TaskProcess:
         self.modules = ImportedModules()
         self.importing = False  # does the process import modules ahead of need?
         self.cause: ExitCause | None = None  # set when the process is reaped
-        self.killed_for = ""  # why the scheduler has killed the process; empty if it has not
+        self.killed_for = ""  # why the scheduler has killed the process; empty if it has not, or it was dying already
+        self._was_killed = False
         self.out_of_memory = False  # was the process killed because it exceeded its limit of memory?
         self.reaped_at = 0.0  # monotonic seconds
         self._lingering: list[int] = []  # descendants that were killed with the process
@@ -327,15 +328,16 @@ class TaskProcess:
             Is the reason that the process has exceeded its limit of memory?
         """
         self._others += others
-        if self.cause is not None:
-            return  # reaped: the number may be another process's by now
+        # Reaped: the number may be another process's by now. Killed before: what was missed then is an orphan now.
+        if self.cause is not None or self._was_killed:
+            return
         if not self.killed_for and not process_tree.is_ending(self.pid):  # the socket closes before the end is noticed
             self.killed_for, self.out_of_memory = why, out_of_memory
-        descendants = process_tree.freeze(self.pid)
-        self._lingering += descendants  # noted: at a second call they may be orphans, and no longer descendants
+        self._lingering = process_tree.freeze(self.pid)
         process_tree.kill_group(self.pid)
-        for descendant in descendants:
+        for descendant in self._lingering:
             process_tree.kill(descendant)
+        self._was_killed = True
 
     @property
     def begun(self) -> int:

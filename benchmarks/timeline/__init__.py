@@ -1,0 +1,1 @@
+"""What happens when, from a call to its result."""
