@@ -854,6 +854,7 @@ SELDOM: list[Callable[[World], None]] = [
     test_a_task_of_a_lost_worker_runs_again,
     test_a_balanced_task_runs_once,
     test_tries_and_pauses,
+    test_missing_inputs_are_named,
     partial(test_a_death_is_told_with_its_start, announced=True),
     partial(test_a_task_that_is_asked_to_stop_ends_by_itself, how=TaskEnd.SUCCESS.value, told="Success", force=True),
 ]
