@@ -69,8 +69,9 @@ def test_tasks_may_wait_for_tasks_however_few_workers_there_are(nest: Any, n: in
 
 
 def two_below(n: int) -> int:
-    values = NotebookExecutor().map(divmod, [n, 0], [n, 0])
-    return int(next(values)[0])
+    done, failed = (NotebookExecutor().submit(divmod, each, each) for each in (n, 0))
+    assert isinstance(failed.exception(SAFETY), ZeroDivisionError)
+    return done.result(SAFETY)[0]
 
 
 def test_who_looks_is_told_of_the_tasks_that_a_task_has_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
