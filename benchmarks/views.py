@@ -94,9 +94,6 @@ CELLS = [
     "    for n, line in enumerate(lines): line.children[0].value = f'task {{n}}: done'\n"
     "measured(update)\nNone",
     "time.sleep(3)",
-    # 9: a board that is there before its tasks are submitted
-    "def first(n):\n    return n\n"
-    "print(json.dumps(dict(began=time.time())))\nat_once = ex.map_async(first, range({tasks}))\nat_once.wait()",
 ]
 
 WATCH = """([selector, text]) => {
@@ -217,11 +214,6 @@ def measure(notebook: LabNotebook, tasks: int) -> None:
     notebook.run(8)
     notebook.wait_until_running(8)
     print(f"  click to label, a cell sleeps for 3 s: {clicks(PLAIN_CLICK, 20, count=1)}")
-    notebook.wait_until_run(8, 60)
-    notebook.page.evaluate(WATCH, [".scaler-rows [title^='first(']", ""])
-    began = run(9)["began"]
-    at: float = notebook.page.evaluate("() => window.painted")
-    print(f"{tasks:,} submitted by map_async: the first row is painted {at / 1000 - began:.2f} s after the cell begins")
 
 
 if __name__ == "__main__":
