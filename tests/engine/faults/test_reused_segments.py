@@ -23,7 +23,7 @@ from waits import SAFETY, until_running
 from scaler_notebook import NotebookExecutor
 from scaler_notebook.engines.local.client import segments
 from scaler_notebook.engines.local.client.segments import ClientSegments
-from scaler_notebook.engines.local.ipc.memory import mmap
+from scaler_notebook.engines.local.ipc.memory import mmap, reuse
 from scaler_notebook.engines.local.ipc.memory.reuse import ReusableSegment
 from scaler_notebook.engines.local.ipc.memory.shared_memory import SEAL_FUTURE_WRITE, SMALLEST, map_segments
 from scaler_notebook.engines.local.worker.given_segments import GivenSegments
@@ -99,7 +99,7 @@ def test_what_is_about_to_be_free_is_waited_for(monkeypatch: pytest.MonkeyPatch)
     ref = ref_of(store.adopt(task_of("a", array)))
     store.release("a")
     closing = [opened(ref)]
-    monkeypatch.setattr(segments, "PATIENCE", SAFETY)
+    monkeypatch.setattr(reuse, "PATIENCE", SAFETY)
     monkeypatch.setattr(time, "sleep", lambda _: os.close(closing.pop()))
     assert ref_of(store.adopt(task_of("b", array + 1))) == ref
     store.close()

@@ -48,7 +48,11 @@ PLACES = {
     "processes.prewarming:Prewarming.prewarm_idle": 5,
     "processes.prewarming:Prewarming.learn": 3,
 }
-OFTEN = {"core.core:Core.process_ended_run", "processes.process_pool:ProcessPool._receive"}
+OFTEN = {
+    "core.core:Core.process_ended_run",
+    "processes.process_pool:ProcessPool._receive",
+    "processes.process_pool:ProcessPool._gone",
+}
 
 
 def fails() -> None:

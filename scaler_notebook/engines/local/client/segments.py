@@ -19,9 +19,6 @@ from scaler_notebook.engines.local.ipc.memory.shared_memory import NAME, SMALLES
 from scaler_notebook.protocol.messages import Buffer, Payload, SegmentRef, Task
 
 MAX_IDLE = 128 * 1024 * 1024  # bytes of segments that no task uses, retained for these arrays or for others
-# Seconds by byte that are waited for the segment that was used last: the scheduler may be about to close what came back
-# in it. A twentieth of what new memory takes.
-PATIENCE = 2e-11
 MAX_TRIED = 8  # idle segments that are looked at for one array
 CLOSE_PATIENCE = 1.0  # seconds that :meth:`ClientSegments.close` waits for a submit on another thread
 
@@ -149,7 +146,7 @@ class ClientSegments:
         source
             Where it is.
         """
-        fitting = [each for each in tuple(self._idle) if source[1] <= each.capacity <= 2 * source[1]]
+        fitting = [each for each in tuple(self._idle) if each.fits(source[1])]
         for segment in fitting[:MAX_TRIED]:
             if self._idle.pop(segment, segment) is segment:  # taken meanwhile, by a signal handler's submit
                 continue
@@ -157,7 +154,7 @@ class ClientSegments:
             if segment.users:  # given to a task meanwhile, by a signal handler's submit of the same array
                 continue
             # From here on nobody else has it. So an interrupt, which may leave it half written, closes it.
-            if segment.becomes_free(PATIENCE * source[1] if segment is fitting[-1] else 0.0):
+            if segment.is_free() or (segment is fitting[-1] and segment.becomes_free()):
                 segment.write(buffer)
                 segment.source = source
                 return segment

@@ -190,8 +190,7 @@ class _Worker(Transport):
             The scheduler is gone.
         """
         if self._results.holds_any and not select.select([self._sock], [], [], QUIET)[0]:
-            self._results.forget_if_quiet()
-            self._page.held = self._results.resident
+            self._forget_results()
         if not self._assembler.read(self._sock):
             raise ConnectionError("the scheduler is gone")
         for frames in self._assembler.batches():
@@ -277,6 +276,8 @@ class _Worker(Transport):
     def _run(self, run: _ReceivedRun) -> None:
         """Run a task, and send the result."""
         self._interrupts.install()
+        if self._results.holds_any:
+            self._forget_results()
         self._received, call = run.descriptors, run.call
         armed = self._interrupts.new_run(run.seq)
         self._streams.begin()
@@ -376,6 +377,11 @@ class _Worker(Transport):
         """Return a descriptor of a segment with a large buffer of a result; None if one is to be written."""
         found = self._given.reopen(buffer)
         return found if found is not None else self._results.write(buffer)
+
+    def _forget_results(self) -> None:
+        """Give the memory of segments back that earlier results were written to, unless large ones still come."""
+        self._results.forget_if_quiet()
+        self._page.held = self._results.resident
 
     def held_bytes(self) -> int:
         return self._results.resident

@@ -12,7 +12,6 @@ from scaler_notebook.protocol.messages import Buffer
 MAX_IDLE = 128 * 1024 * 1024  # bytes of held segments that nobody has
 MAX_HELD = 8  # segments, those that somebody has included; each takes a descriptor
 QUIET = 1.0  # seconds without a large result, after which nothing is held
-PATIENCE = 2e-11  # seconds by byte that are waited for the last segment, which the scheduler may be about to close
 
 
 class ResultSegments:
@@ -34,7 +33,7 @@ class ResultSegments:
         return sum(segment.resident for segment in self._held) if self._held else 0
 
     def begin_result(self) -> None:
-        """Note that the buffers of another result are written from now on."""
+        """Note that a result is next; the buffers that are written from now on are this one's."""
         now = time.monotonic()
         self._follows, self._last = now - self._last < QUIET, now
 
@@ -73,9 +72,9 @@ class ResultSegments:
 
     def _take_free(self, size: int) -> ReusableSegment | None:
         """Take a segment that has room for ``size`` bytes, and not much more, and that nobody has; None for none."""
-        fitting = [each for each in self._held if size <= each.capacity <= 2 * size]
+        fitting = [each for each in self._held if each.fits(size)]
         for segment in fitting:
-            if segment.becomes_free(PATIENCE * size if segment is fitting[-1] else 0.0):
+            if segment.is_free() or (segment is fitting[-1] and segment.becomes_free()):
                 self._held.remove(segment)  # first: an interrupt may leave the segment half written
                 return segment
         return None
@@ -90,6 +89,6 @@ class ResultSegments:
         self._held = kept[::-1]
 
     def forget_if_quiet(self) -> None:
-        """Forget all segments if the last result is old; whoever has one keeps it."""
+        """Forget all segments if no large result has been written for a while; whoever has one keeps it."""
         if time.monotonic() - self._last >= QUIET:
             self._held = []

@@ -151,12 +151,10 @@ def _in_parts(function: Callable[[int, int, int], int], one: Buffer, other: Buff
     list of int
         What the function has returned, for each part.
     """
-    views = (
-        memoryview(one),
-        memoryview(other),
-    )  # after an interrupt the other thread may go on, and has the memory still
+    # After an interrupt of this thread the other one may go on, and has the memory by these.
+    views = memoryview(one), memoryview(other)
     begins = address(views[0]), address(views[1])
-    half = size // 2 // PAGE * PAGE if size >= LARGE and _may_use_two_cores() else 0
+    half = size // 2 // PAGE * PAGE if size >= LARGE and _has_two_cores() else 0
     results: list[int] = []
     done = _thread.allocate_lock()
 
@@ -176,9 +174,12 @@ def _in_parts(function: Callable[[int, int, int], int], one: Buffer, other: Buff
     return results
 
 
-def _may_use_two_cores() -> bool:
+@functools.cache
+def _has_two_cores() -> bool:
     """Return whether two threads of this process may run at the same time."""
-    return len(os.sched_getaffinity(0)) > 1 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) > 1
+    from scaler_notebook.engines.local.resource_limits import available_cores  # where there is large memory, alone
+
+    return available_cores() > 1
 
 
 def is_unmodified(address: int, size: int) -> bool:

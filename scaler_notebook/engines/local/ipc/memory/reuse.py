@@ -21,6 +21,9 @@ from . import mmap
 from .shared_memory import NAME, SEAL_FUTURE_WRITE, SEAL_WRITE, SIZE_SEALS, write_unsealed
 
 PAUSE = 50e-6  # seconds between two looks at whether a segment is free
+# Seconds by byte that are waited for a segment that was used last: the scheduler may be about to close what came back
+# in it. A twentieth of what new memory takes.
+PATIENCE = 2e-11
 
 
 class ReusableSegment:
@@ -100,15 +103,13 @@ class ReusableSegment:
                 fcntl.fcntl(self.fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
         return True
 
-    def becomes_free(self, patience: float) -> bool:
-        """Return whether the segment is free now or very soon; others may be about to let go of it.
+    def fits(self, size: int) -> bool:
+        """Return whether the segment has room for ``size`` bytes, and not much more."""
+        return size <= self.capacity <= 2 * size
 
-        Parameters
-        ----------
-        patience
-            Seconds to wait at most.
-        """
-        end = time.monotonic() + patience
+    def becomes_free(self) -> bool:
+        """Return whether the segment is free now or very soon; others may be about to let go of it."""
+        end = time.monotonic() + PATIENCE * self.capacity
         while not self.is_free():
             if time.monotonic() >= end:
                 return False
