@@ -48,7 +48,7 @@ test-newest: ## What `make test` runs, with the newest versions of all that we n
 	$(MAKE) VENV=.venv-newest VERSIONS=newest test
 
 test-lowest: browser ## The same with the lowest versions that we allow, on Python 3.10
-	$(MAKE) VENV=.venv-lowest VERSIONS=lowest PYTHON="$$(tools/find_python.sh 3.10)" install
+	python=$$(tools/find_python.sh 3.10) && $(MAKE) VENV=.venv-lowest VERSIONS=lowest PYTHON="$$python" install
 	.venv-lowest/bin/python -m pytest --numprocesses=3 --max-worker-restart=0 -m "not matrix"
 
 docs: $(DOCS_VENV)/.installed ## Build the documentation as a site, in output/docs; a warning is an error

@@ -96,6 +96,10 @@ CELLS = [
     "time.sleep(3)",
 ]
 
+# Submits and shows; the row is to be there long before the cell ends.
+AT_ONCE = "began = time.time()\nex.map_async(forever, range({tasks}))"
+WHEN = "print(json.dumps(dict(began=began, ended=time.time())))"
+
 WATCH = """([selector, text]) => {
     window.painted = null;
     const look = () => {
@@ -152,12 +156,30 @@ def main() -> None:
     server = LabServer(Path(tempfile.mkdtemp()))
     cells = [CELLS[0], *(cell.format(tasks=tasks, plain=PLAIN_TASKS) for cell in CELLS[1:])]
     server.write_notebook("views.ipynb", cells)
+    server.write_notebook("first_row.ipynb", [SETUP])
     try:
         server.start()
         with browser() as context:
+            measure_first_row(LabNotebook.open(context, server, "first_row.ipynb"), tasks)
+            server.shut_down_kernels()
             measure(LabNotebook.open(context, server, "views.ipynb"), tasks)
     finally:
         server.stop()
+
+
+def measure_first_row(notebook: LabNotebook, tasks: int) -> None:
+    """How long a cell that submits many tasks is blank, in a notebook of its own."""
+    notebook.run(0)
+    notebook.wait_until_run(0, 60)
+    notebook.page.evaluate(WATCH, [".scaler-rows .scaler-line:not([hidden])", "forever"])
+    submitting = notebook.begin(AT_ONCE.format(tasks=tasks))
+    notebook.page.wait_for_function("() => window.painted", timeout=120_000)
+    notebook.wait_until_run(submitting, 300)
+    times = json.loads(notebook.text(notebook.execute(WHEN)))
+    shown = notebook.page.evaluate("() => window.painted") / 1000 - times["began"]
+    took = times["ended"] - times["began"]
+    print(f"a cell that submits {tasks:,}: first row after {shown:.2f} s, end of the cell after {took:.2f} s")
+    notebook.page.close()
 
 
 def measure(notebook: LabNotebook, tasks: int) -> None:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Have eslint and tsc read the front end's modules, and run their tests. Where none of that can be, say so: the nightly
-# workflow does it always.
+# Have eslint and tsc read the front end's modules, and run their tests. Where none of that can be, say so: the workflow
+# of every change does it always.
 skip() {
     echo "eslint, tsc and tests/front_end: skipped, $1"
     exit 0

@@ -49,7 +49,7 @@ Exit status: 0 if all that was named has ended, 1 otherwise.
 """
 MCP = """\
 An agent's program starts it, in the project's directory, and ends it by closing its stdin. What the agent has started
-and is unfinished then is cancelled. Needs the package `mcp`: pip install "scaler-notebook[mcp]"
+and is unfinished then is cancelled. Needs the package `mcp`: pip install 'mcp>=2,<3'
 
 Exit status: 0; 1 if the package is missing, or no engine of yours is at the address.
 """
@@ -196,7 +196,7 @@ def serve_agents(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
             raise
-        print('scaler-notebook: mcp is not installed: pip install "scaler-notebook[mcp]"', file=sys.stderr)
+        print("scaler-notebook: mcp is not installed: pip install 'mcp>=2,<3'", file=sys.stderr)
         return 1
     return mcp_server.run(options.address)
 

@@ -1,4 +1,4 @@
-"""``Client``: a drop-in for OpenGRIS Scaler's client, over the same core as ``NotebookExecutor``."""
+"""``Client``: a drop-in for the client of OpenGRIS Scaler; like ``NotebookExecutor``, an ``EngineClient``."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.engines.local.client import connection_file
 from scaler_notebook.engines.local.client.attached import AttachedEngine
-from scaler_notebook.engines.local.client.engine import EmbeddedEngine
+from scaler_notebook.engines.local.client.engine import LocalEngine
 from scaler_notebook.engines.local.client.gpus import Gpus, resolve
 from scaler_notebook.engines.local.resource_limits import available_cores
 from scaler_notebook.engines.resolve import engine_at
@@ -91,7 +91,7 @@ class EngineChoice:
         if before is not None and before.lifetime.is_inherited and connection_file.find(before.address) is not None:
             # In a forked child: the parent's engine, over a connection of the child's own.
             return AttachedEngine(before.address)
-        return EmbeddedEngine(self.workers, self.capabilities, self._max_runs, self.gpus, self._idle_timeout)
+        return LocalEngine(self.workers, self.capabilities, self._max_runs, self.gpus, self._idle_timeout)
 
 
 def _count(option: str, value: int | None) -> int | None:

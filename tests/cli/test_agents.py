@@ -182,7 +182,7 @@ def test_a_call_that_is_none(function: str, engine: str | None, said: str) -> No
 def test_without_the_package_the_command_says_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
     assert importlib.util.find_spec("mcp") is None, "this environment was not to have it"
     assert main(["mcp"]) == 1
-    assert capsys.readouterr().err == 'scaler-notebook: mcp is not installed: pip install "scaler-notebook[mcp]"\n'
+    assert capsys.readouterr().err == "scaler-notebook: mcp is not installed: pip install 'mcp>=2,<3'\n"
 
 
 # ---------------------------------------------------------------------- over MCP

@@ -769,7 +769,7 @@ def test_without_scalers_package_it_says_what_to_install(address: str, monkeypat
     with pytest.raises(EngineStartError, match=r"this speaks with opengris-scaler 2\.9 and its like"):
         NotebookExecutor(address).start()
     monkeypatch.setattr("scaler_notebook.engines.scaler.client.connection.cluster_connection.version", _not_installed)
-    with pytest.raises(EngineStartError, match=r"pip install 'scaler-notebook\[scaler\]'"):
+    with pytest.raises(EngineStartError, match=r"pip install 'opengris-scaler>=2\.9,<3'"):
         NotebookExecutor(address).start()
 
 

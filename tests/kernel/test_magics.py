@@ -133,7 +133,7 @@ def test_without_binding_the_card_shows(k: Kernel) -> None:
         ("retry", "takes an id, a name, or --failed"),
         ("config workers=2.5", "workers takes a whole number"),
         ("result no_such_task", "no task of this session is 'no_such_task'"),
-        ("connect nowhere", "is no address of an embedded engine"),
+        ("connect nowhere", "is no address of a local engine"),
         ("connect tcp://127.0.0.1:9", "nobody answers at tcp://127.0.0.1:9"),
         ("config graec=1", "did you mean grace?"),
         ("config grace", "give grace a value: grace="),

@@ -12,7 +12,7 @@ from .finding import Finding
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 
-INSTALL = "pip install --upgrade 'scaler-notebook[notebook]'"
+INSTALL = "pip install --upgrade 'ipykernel>=6.29.5,!=7.0.*'"
 # The oldest versions that pyproject.toml asks for; a test compares them.
 NEEDED = {
     "pyzmq": "26",

@@ -293,9 +293,9 @@ class ScalerFuture(ObservedTask, Generic[T]):
     def where(self) -> "TaskStack":
         """Return the Python stack of the running task's main thread, sampled from outside; the task runs on.
 
-        With py-spy installed (``pip install "scaler-notebook[py-spy]"``) its process is not even touched. Without it,
-        or where the system forbids to read the process, that tells by itself, by a signal. Of a coroutine that waits
-        there is the loop's stack.
+        With py-spy installed (``pip install py-spy``) its process is not even touched. Without it, or where the system
+        forbids to read the process, that tells by itself, by a signal. Of a coroutine that waits there is the loop's
+        stack.
 
         Raises
         ------
@@ -310,7 +310,7 @@ class ScalerFuture(ObservedTask, Generic[T]):
         """Sample the running task from outside for some seconds, or until it ends; return a flame graph.
 
         It shows where the task spends its time, in a notebook as an output that zooms and searches. Needs py-spy
-        (``pip install "scaler-notebook[py-spy]"``) and a system that lets it read the process. The task runs on.
+        (``pip install py-spy``) and a system that lets it read the process. The task runs on.
 
         Parameters
         ----------

@@ -66,7 +66,7 @@ DECISIVE = ("SR", "SX", "CSR", "SCX", "CA", "SCA", "CSA", "CFSR", "SCFX", "SCFA"
 
 def is_in_the_matrix(kind: str, order: str) -> bool:
     """A cluster takes seconds where a request is refused, or comes before the start; `test_scaler` has a refusal."""
-    return order != "SCA" if kind == "scaler" else kind == "embedded" and order not in DECISIVE
+    return order != "SCA" if kind == "scaler" else kind == "local" and order not in DECISIVE
 
 
 POSSIBLE = [

@@ -22,6 +22,7 @@ from waits import SAFETY, until_running
 
 from scaler_notebook import Client, EngineLostError, EngineStartError, NotebookExecutor
 from scaler_notebook.engines.local.client import attached, connection_file
+from scaler_notebook.engines.local.client.attached import ProcessWatch
 from scaler_notebook.engines.local.ipc.runtime_directory import private_base
 from scaler_notebook.engines.local.ipc.transport import VARIABLE
 
@@ -98,6 +99,27 @@ def test_a_killed_guest_is_noticed_where_nothing_tells_of_it(tmp_path: Path, mon
         guest.kill()
         guest.communicate()
         assert executor.submit(abs, -1).result(SAFETY) == 1, "the guest's tasks had the only slot and the queue"
+
+
+@pytest.mark.parametrize("error", [AttributeError(), PermissionError(1, "not permitted"), OSError(38, "no such call")])
+def test_the_end_of_an_engine_is_noticed_where_the_system_does_not_tell_of_it(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where Python is older, where a sandbox refuses descriptors of processes, and where the system has none."""
+
+    def refuse(pid: int) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        watch = ProcessWatch(process.pid)
+        try:
+            assert not watch.is_over
+            process.kill()
+            process.wait(SAFETY)
+            assert watch.wait(SAFETY)
+        finally:
+            watch.close()
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "tcp://10.0.0.1:8800", "nonsense"])

@@ -208,11 +208,28 @@ time.sleep(1000)
 """
 
 
-KEEPS_DESCRIPTORS = "import subprocess; subprocess.Popen(['sleep', '3'], close_fds=False)"
+# A process of the user's that has no part in this, and holds what the kernel has opened.
+KEEPS_DESCRIPTORS = "import subprocess; subprocess.Popen(['sleep', '15'], close_fds=False, env={})"
+NO_PIDFD = "import os\nif hasattr(os, 'pidfd_open'): del os.pidfd_open\n"
 
 
-@pytest.mark.parametrize("extra", ["", pytest.param(KEEPS_DESCRIPTORS, marks=pytest.mark.matrix)])
-def test_a_killed_kernel_leaves_no_process(extra: str, shared_processes: Callable[[], set[int]]) -> None:
+@pytest.mark.parametrize(
+    ("extra", "hidden"),
+    [
+        pytest.param("", "", id="alone"),
+        pytest.param(KEEPS_DESCRIPTORS, "", id="with one that keeps descriptors", marks=pytest.mark.matrix),
+        pytest.param(KEEPS_DESCRIPTORS, NO_PIDFD, id="where nothing tells of it", marks=pytest.mark.matrix),
+    ],
+)
+def test_a_killed_kernel_leaves_no_process(
+    extra: str,
+    hidden: str,
+    shared_processes: Callable[[], set[int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(hidden)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     before = our_processes()
     kernel = subprocess.Popen([sys.executable, "-c", KERNEL.format(extra=extra)], stdout=subprocess.PIPE, text=True)
     try:

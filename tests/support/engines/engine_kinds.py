@@ -137,7 +137,7 @@ def puppet(pipe: str, stops_scheduler: bool) -> int:
             print("swallowed", flush=True)
 
 
-class EmbeddedDirector(Director):
+class LocalDirector(Director):
     """Tasks in other processes, led through pipes. What is to be queued waits behind another task."""
 
     lacks: ClassVar = {Capability.REFUSE_QUEUED, Capability.WITHDRAW}
@@ -211,7 +211,7 @@ class EmbeddedDirector(Director):
         return self._stack.enter_context(open(path, "r+b", buffering=0))
 
 
-class ScalerDirector(EmbeddedDirector):
+class ScalerDirector(LocalDirector):
     """The same on a cluster of Scaler's with one worker, which is what starts and stops the task's process."""
 
     def _executor(self) -> NotebookExecutor:
@@ -265,6 +265,6 @@ class ThreadDirector(Director):
 KINDS: dict[str, type[Director]] = {
     "memory": MemoryDirector,
     "threads": ThreadDirector,
-    "embedded": EmbeddedDirector,
+    "local": LocalDirector,
     "scaler": ScalerDirector,
 }

@@ -1,4 +1,4 @@
-"""The embedded engine's parts on their own: cores, families of processes, pickles."""
+"""The local engine's parts on their own: cores, trees of processes, pickles."""
 
 import errno
 import functools

@@ -1,4 +1,4 @@
-"""The addresses of embedded engines: which are valid, and how an engine claims one that the user has chosen.
+"""The addresses of local engines: which are valid, and how an engine claims one that the user has chosen.
 
 The Unix socket of an engine always lies in the engine's private directory. For a path that the user has chosen there
 is a symbolic link to the socket: the link is made atomically, shows which engine has the path, and dangles when that
@@ -41,7 +41,7 @@ def checked(address: str, serve: bool = False) -> str:
     TypeError
         ``address`` is no text.
     ValueError
-        ``address`` is no address of an embedded engine.
+        ``address`` is no address of a local engine.
     """
     if not isinstance(address, str):
         raise TypeError(f"an address is a text, {FORMS}, not {with_article(type(address).__name__)}")
@@ -49,21 +49,20 @@ def checked(address: str, serve: bool = False) -> str:
     if scheme == "ipc" and rest.startswith("/") and not rest.endswith("/") and "\0" not in rest:
         return f"ipc://{os.path.normpath(rest)}"
     if scheme == "ipc":
-        raise ValueError(f"{address!r} is no address of an embedded engine: ipc:// takes a whole path, ipc:///PATH")
+        raise ValueError(f"{address!r} is no address of a local engine: ipc:// takes a whole path, ipc:///PATH")
     if scheme != "tcp":
-        raise ValueError(f"{address!r} is no address of an embedded engine: {FORMS}. {CLUSTERS}")
+        raise ValueError(f"{address!r} is no address of a local engine: {FORMS}. {CLUSTERS}")
     try:
         parts = urlsplit(address)
         host, port = parts.hostname or ("*" if serve else ""), parts.port
     except ValueError:
         raise ValueError(f"{address!r} has no port between 1 and 65535: {FORMS}") from None
     if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(f"{address!r} is no address of an embedded engine: {FORMS}")
+        raise ValueError(f"{address!r} is no address of a local engine: {FORMS}")
     if host not in LOOPBACK | ANY_HOST or (serve and host in ANY_HOST):
         what = "would serve other machines too" if host in ANY_HOST else "is not this machine"
         raise ValueError(
-            f"{host} {what}, and an embedded engine serves one machine alone: tcp://127.0.0.1:{port or 'PORT'}. "
-            f"{CLUSTERS}"
+            f"{host} {what}, and a local engine serves one machine alone: tcp://127.0.0.1:{port or 'PORT'}. {CLUSTERS}"
         )
     if not port and not serve:
         raise ValueError(f"{address!r} has no port between 1 and 65535: {FORMS}")

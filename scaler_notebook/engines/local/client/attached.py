@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scaler_notebook.engines.base import Deliver, Lost
 from scaler_notebook.engines.local.ipc.runtime_directory import process_namespace
 from scaler_notebook.engines.local.ipc.transport import Keys
+from scaler_notebook.engines.silence import Silence
 from scaler_notebook.protocol.capabilities import as_dict
 from scaler_notebook.protocol.errors import EngineLostError, EngineStartError
 from scaler_notebook.protocol.messages import PYTHON, ClientDisconnect, ClientHello, EngineHello, EngineStatusRequest
@@ -45,15 +46,14 @@ class AttachedEngine(SchedulerConnection):
     Raises
     ------
     TypeError, ValueError
-        ``address`` is no address of an embedded engine.
+        ``address`` is no address of a local engine.
     """
 
     def __init__(self, address: str, heartbeat: float = 1.0, silence: float | None = None) -> None:
         super().__init__()
-        self._silence = silence
+        self._max_silence = silence
         self._interval = heartbeat if silence is None else min(heartbeat, silence / MIN_HEARTBEATS)  # seconds
-        self._silent = 0.0  # seconds without a message from the engine, while this process listened
-        self._asked_at: float | None = None  # when the last heartbeat was asked for, in monotonic seconds
+        self._silence = Silence(self._interval)
         self.address = checked(address)
         self.slots = 0
         self.capabilities: dict[str, int] = {}
@@ -108,35 +108,31 @@ class AttachedEngine(SchedulerConnection):
         """Connect from the agent's event loop, introduce this client, and watch for the engine's silence."""
         super().connect(loop, deliver, lost)
         self.send([ClientHello(os.getpid(), current_task().process, process_namespace())])
-        if self._silence is not None:
-            self._check_heartbeat(loop, self._silence)
+        if self._max_silence is not None:
+            self._check_heartbeat(loop, self._max_silence)
 
-    def _check_heartbeat(self, loop: "AbstractEventLoop", silence: float) -> None:
-        """Ask for a sign of life, again and again, until there has been none for ``silence`` seconds.
-
-        Time in which this process could not listen, because it was stopped or computed, does not count.
+    def _check_heartbeat(self, loop: "AbstractEventLoop", max_silence: float) -> None:
+        """Ask for a sign of life, again and again, until there has been none for ``max_silence`` seconds.
 
         Parameters
         ----------
         loop
             The agent's loop.
-        silence
+        max_silence
             Seconds without a message after which the engine counts as lost.
         """
         self._drain()
         if self._channel is None:
             return
-        now = time.monotonic()
         if self._has_received:
-            self._has_received, self._silent = False, 0.0
-        elif self._asked_at is not None:
-            self._silent += min(now - self._asked_at, 2 * self._interval)
-        if self._silent > silence:
-            self._fail(EngineLostError(self._silence_message(silence)))
+            self._has_received = False
+            self._silence.end()
+        self._silence.ask(time.monotonic())
+        if self._silence.seconds > max_silence:
+            self._fail(EngineLostError(self._silence_message(max_silence)))
             return
-        self._asked_at = now
         self.send([EngineStatusRequest()])
-        loop.call_later(self._interval, self._check_heartbeat, loop, silence)
+        loop.call_later(self._interval, self._check_heartbeat, loop, max_silence)
 
     def _silence_message(self, silence: float) -> str:
         """Return what to tell the user of an engine that gives no sign of life."""
@@ -193,9 +189,13 @@ class ProcessWatch:
     def __init__(self, pid: int) -> None:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
-        if hasattr(os, "pidfd_open"):
+        try:
             self.descriptor = os.pidfd_open(pid)
             return
+        except ProcessLookupError:
+            raise
+        except (OSError, AttributeError):  # a system that has no descriptors of processes, or refuses them
+            pass
         self.descriptor, self._write = os.pipe()
         self._thread = threading.Thread(target=self._poll, args=(pid,), name="scaler_notebook watch", daemon=True)
         self._thread.start()
@@ -210,7 +210,7 @@ class ProcessWatch:
         return wait_until_ready(self.descriptor, timeout) != 0
 
     def _poll(self, pid: int) -> None:
-        """Close the pipe when the process has ended: the thread of a system without ``pidfd_open``."""
+        """Close the pipe when the process has ended: the thread where ``pidfd_open`` does not work."""
         while not self._over.wait(1.0):
             try:
                 os.kill(pid, 0)

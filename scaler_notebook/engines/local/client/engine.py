@@ -1,4 +1,4 @@
-"""The embedded engine of one kernel: a scheduler that the client has started, and its connection to the scheduler."""
+"""The local engine of one kernel: a scheduler that the client has started, and its connection to the scheduler."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from .launching.launcher import SchedulerProcess
 from .scheduler_connection import SchedulerConnection
 
 
-class EmbeddedEngine(SchedulerConnection):
+class LocalEngine(SchedulerConnection):
     """The engine of one kernel, which owns its scheduler.
 
     Implements :class:`~scaler_notebook.engines.base.Engine`.

@@ -30,7 +30,7 @@ class ResultMapper:
     def __init__(self, loop: "AbstractEventLoop", deliver: Callable[[TaskResult], None]) -> None:
         self._loop = loop
         self._deliver = deliver
-        self._received: list[int] = []  # leased descriptors of the scheduler that may be closed
+        self._received: list[int] = []  # descriptors of the scheduler that may be closed
         self._is_closed = False
 
     def map(self, result: TaskResult, failed_tries: int = 0) -> TaskResult | None:
@@ -49,8 +49,8 @@ class ResultMapper:
             The result with its buffers in this process, or a failure that says why it cannot be had. None if the
             result is tried again later.
         """
-        leased = [b.descriptor for b in result.payload.buffers if isinstance(b, SegmentRef)]
-        if not leased:
+        segments = [b.descriptor for b in result.payload.buffers if isinstance(b, SegmentRef)]
+        if not segments:
             return result
         try:
             mapped = replace(result, payload=map_segments(result.payload))
@@ -60,7 +60,7 @@ class ResultMapper:
                 self._loop.call_later(RETRY_DELAYS[failed_tries], self._retry, result, failed_tries + 1)
                 return None
             mapped = failures.internal_failure(result.task_id, _problem(result, error))
-        self._received += leased
+        self._received += segments
         return mapped
 
     def _retry(self, result: TaskResult, failed_tries: int) -> None:

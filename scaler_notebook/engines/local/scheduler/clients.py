@@ -143,7 +143,7 @@ class Clients:
     def send(self, owner: bytes, message: EngineMessage) -> None:
         """Send a message with the next :meth:`exchange`.
 
-        The client gets a lease of the segments of a result.
+        The segments of a result stay open until the client has taken them.
 
         Parameters
         ----------

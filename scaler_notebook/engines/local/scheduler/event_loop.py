@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 RETRY_DELAY = 0.05  # seconds between two iterations after an exception that is a bug of ours
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.0003, 0.0015  # seconds that the results of brief tasks wait for each other
 END_PATIENCE = 2.0  # seconds that killed processes may take to be gone, at the end
+KERNEL_INTERVAL = 1.0  # seconds between two looks for the kernel, where nothing tells of its end
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class EventLoop:
         self._prewarming = Prewarming()
         self._memory = BurstMemory()
         self._over = False
+        self._kernel_look_at: float | None = None  # when to look for the kernel, where nothing tells of its end
         self._reap_due = True  # may a child have ended?
         self._clients: Clients  # from :meth:`start` on
         self._output: OutputForwarder  # likewise
@@ -105,14 +107,22 @@ class EventLoop:
         return address, endpoint
 
     def _watch_kernel(self) -> None:
-        # The lifeline alone is not enough: a subprocess of the user's may have inherited the other end.
         """Stop the loop when the kernel ends."""
+        # The lifeline alone is not enough: a subprocess of the user's may have inherited the other end.
         self._selector.register(0, selectors.EVENT_READ, self._finish)
-        with contextlib.suppress(OSError, AttributeError):
+        try:
             kernel = os.pidfd_open(self._config["kernel"])
             self._selector.register(kernel, selectors.EVENT_READ, self._finish)
+        except (OSError, AttributeError):  # no such descriptors here, or none left
+            self._kernel_look_at = time.monotonic()
+        self._look_for_kernel()
+
+    def _look_for_kernel(self) -> None:
+        """Stop the loop if the kernel, which has started this process, is gone."""
         if os.getppid() != self._config["kernel"]:
             self._finish()
+        if self._kernel_look_at is not None:
+            self._kernel_look_at = time.monotonic() + KERNEL_INTERVAL
 
     def _watch_signals(self) -> None:
         """Wake the loop at SIGCHLD, stop it at SIGTERM, and ignore SIGINT."""
@@ -172,6 +182,8 @@ class EventLoop:
             call(self._clients.check_processes)
             call(self._clients.exchange)
             call(self._memory.look, self._core.overview.count)
+            if self._kernel_look_at is not None and self._kernel_look_at <= time.monotonic():
+                call(self._look_for_kernel)
         call(self._clients.flush)
 
     def _pause(self) -> None:
@@ -216,6 +228,7 @@ class EventLoop:
             self._pool.read_again_at,
             self._clients.deadline,
             self._memory.deadline,
+            self._kernel_look_at,
             now + RETRY_DELAY if self._reap_due else None,
         ]
         if (vanishing := self._pool.vanishing) is not None:

@@ -1,4 +1,4 @@
-"""Large results that clients have not taken yet: descriptors of the scheduler's, each lent to one client."""
+"""Large results that clients have not taken yet: descriptors of the scheduler's, each kept open for one client."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ class UntakenResults:
     """The descriptors of results that were sent, until their clients have mapped them."""
 
     def __init__(self) -> None:
-        self._lent: dict[int, tuple[bytes, int]] = {}  # by descriptor: the client, and the bytes of the segment
+        self._open: dict[int, tuple[bytes, int]] = {}  # by descriptor: the client, and the bytes of the segment
         self._sizes: Counter[bytes] = Counter()  # bytes in all, by client
 
     def add(self, client: bytes, payload: Payload) -> None:
-        """Lend a client the segments of a result; once, however often it is called.
+        """Keep the segments of a result open for a client; once, however often it is called.
 
         Parameters
         ----------
@@ -25,8 +25,8 @@ class UntakenResults:
             The result.
         """
         for buffer in payload.buffers:
-            if isinstance(buffer, SegmentRef) and buffer.descriptor not in self._lent:
-                self._lent[buffer.descriptor] = client, buffer.size
+            if isinstance(buffer, SegmentRef) and buffer.descriptor not in self._open:
+                self._open[buffer.descriptor] = client, buffer.size
                 self._sizes[client] += buffer.size
 
     def size(self, client: bytes) -> int:
@@ -34,7 +34,7 @@ class UntakenResults:
         return self._sizes[client]
 
     def end(self, client: bytes, descriptors: Iterable[int]) -> None:
-        """Close descriptors that a client has mapped; what is lent to another client stays open.
+        """Close descriptors that a client has mapped; what is open for another client stays so.
 
         Parameters
         ----------
@@ -43,13 +43,13 @@ class UntakenResults:
         descriptors
             The descriptors.
         """
-        known = {each for each in descriptors if each in self._lent and self._lent[each][0] == client}
+        known = {each for each in descriptors if each in self._open and self._open[each][0] == client}
         for descriptor in known:
-            _, size = self._lent.pop(descriptor)
+            _, size = self._open.pop(descriptor)
             self._sizes[client] -= size
         close_descriptors(known)
 
     def end_all(self, client: bytes) -> None:
-        """Close all that is lent to a client."""
-        self.end(client, [descriptor for descriptor, (owner, _) in self._lent.items() if owner == client])
+        """Close all that is open for a client."""
+        self.end(client, [descriptor for descriptor, (owner, _) in self._open.items() if owner == client])
         self._sizes.pop(client, None)

@@ -1,4 +1,4 @@
-"""The commands about the engine: ``start``, ``stop``, ``status``, ``connect`` and ``config``."""
+"""The commands about the engine: ``start``, ``scale``, ``stop``, ``status``, ``connect`` and ``config``."""
 
 import argparse
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def add_start_options(parser: argparse.ArgumentParser) -> None:
         type=parse_capability,
         action="append",
         metavar="NAME=N",
-        help="what the engine's tasks share, e.g. licence=2: for %%scaler --needs and capabilities= of a submit",
+        help="what the engine's tasks share, e.g. licence=2: for --needs of a magic and capabilities= of a submit",
     )
     parser.add_argument(
         "--gpus", type=parse_gpus, help="what tasks may be given: auto, a number of GPUs, or their numbers, e.g. 0,1"

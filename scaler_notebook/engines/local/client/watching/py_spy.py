@@ -16,7 +16,7 @@ FORBIDDEN = (
     "the system does not let this process read another: `sudo sysctl kernel.yama.ptrace_scope=0` changes that, and a "
     "container needs the capability SYS_PTRACE"
 )
-NOT_INSTALLED = 'py-spy is not installed: pip install "scaler-notebook[py-spy]"'
+NOT_INSTALLED = "py-spy is not installed: pip install py-spy"
 
 
 def executable() -> str:

@@ -11,7 +11,7 @@ from scaler_notebook.protocol.messages import TaskActivity, TaskNested, TaskResu
 
 from .effects import Effects
 from .events import Event
-from .state.records import Family, TaskRecord
+from .state.records import NestedTasks, TaskRecord
 from .state.scheduler_state import SchedulerState, TimerKey
 from .states import TaskStage
 from .task_briefs import ended_brief, unfinished_brief
@@ -44,17 +44,17 @@ class NestedReports:
         """Report a task that was submitted, if another task has submitted it and the client of that one looks."""
         if (parent := record.parent) is None:
             return
-        family = parent.family
-        if family is None:
+        nested = parent.nested
+        if nested is None:
             context = self._state.contexts.get(record.root)
             if parent.depth or context is None or not context.shows_results:
                 return
-            family = parent.family = Family(record.root, parent.task.task_id)
-        family.count += 1
-        if family.count <= MAX_TOLD:
-            record.family = family
-            family.unfinished[record.task.task_id] = record
-        self._tell_soon(family)
+            nested = parent.nested = NestedTasks(record.root, parent.task.task_id)
+        nested.count += 1
+        if nested.count <= MAX_TOLD:
+            record.nested = nested
+            nested.unfinished[record.task.task_id] = record
+        self._tell_soon(nested)
 
     def changed(self, record: TaskRecord, before: TaskStage, event: Event) -> None:
         """Report a change of a nested task.
@@ -68,34 +68,34 @@ class NestedReports:
         event
             What has changed it.
         """
-        family = record.family
-        if family is None or not record.depth:
+        nested = record.nested
+        if nested is None or not record.depth:
             return
         if record.stage is TaskStage.OVER:
-            family.unfinished.pop(record.task.task_id, None)
-            family.ended.append(ended_brief(record, _end(before, event), self._clock.time()))
+            nested.unfinished.pop(record.task.task_id, None)
+            nested.ended.append(ended_brief(record, _end(before, event), self._clock.time()))
         else:
-            family.unfinished[record.task.task_id] = record
-        self._tell_soon(family)
+            nested.unfinished[record.task.task_id] = record
+        self._tell_soon(nested)
 
-    def tell(self, family: Family) -> None:
+    def tell(self, nested: NestedTasks) -> None:
         """Send what has changed below a task since it was last sent."""
-        self._state.timers.cancel(_due(family))
-        told = (*map(unfinished_brief, family.unfinished.values()), *family.ended)
-        family.unfinished.clear()
-        family.ended.clear()
-        if family.owner in self._state.contexts:
-            self._effects.send(family.owner, TaskNested(family.task_id, told, max(0, family.count - MAX_TOLD)))
+        self._state.timers.cancel(_due(nested))
+        told = (*map(unfinished_brief, nested.unfinished.values()), *nested.ended)
+        nested.unfinished.clear()
+        nested.ended.clear()
+        if nested.owner in self._state.contexts:
+            self._effects.send(nested.owner, TaskNested(nested.task_id, told, max(0, nested.count - MAX_TOLD)))
 
-    def _tell_soon(self, family: Family) -> None:
+    def _tell_soon(self, nested: NestedTasks) -> None:
         """Set the timer for what has changed below a task."""
-        if _due(family) not in self._state.timers:
-            self._state.timers.set(_due(family), self._clock.monotonic() + INTERVAL, partial(self.tell, family))
+        if _due(nested) not in self._state.timers:
+            self._state.timers.set(_due(nested), self._clock.monotonic() + INTERVAL, partial(self.tell, nested))
 
 
-def _due(family: Family) -> TimerKey:
+def _due(nested: NestedTasks) -> TimerKey:
     """Return the key of the timer for what is below a task."""
-    return "nested", family.task_id
+    return "nested", nested.task_id
 
 
 def _end(before: TaskStage, event: Event) -> TaskActivity:

@@ -160,7 +160,7 @@ class Transitions:
                 self._answer(record, TaskCancelConfirmType.CANCEL_NOT_FOUND)
             case _:
                 log.error("%s: %s is not permitted: it is %s", record.task.task_id, event.words, before.value)
-        if record.family is not None:
+        if record.nested is not None:
             self._nested.changed(record, before, event)
 
     # ------------------------------------------------------------------ runs and requests
@@ -274,8 +274,8 @@ class Transitions:
         """
         self._leave_process(record, goes_on)
         self._forget(record)
-        if record.family is not None and not record.depth:
-            self._nested.tell(record.family)
+        if record.nested is not None and not record.depth:
+            self._nested.tell(record.nested)
         self._effects.send(record.owner, last)
 
     def _unqueue(self, record: TaskRecord) -> None:

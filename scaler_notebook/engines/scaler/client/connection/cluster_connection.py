@@ -14,11 +14,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from scaler_notebook.engines.scaler.wire.processor import own_processor
+from scaler_notebook.engines.silence import Silence
 from scaler_notebook.protocol.errors import EngineLostError, EngineStartError
 
 from .connecting import connect
 
-INSTALL_COMMAND = "pip install 'scaler-notebook[scaler]'"
+INSTALL_COMMAND = "pip install 'opengris-scaler>=2.9,<3'"
 LEAVE_TIMEOUT = 2.0  # seconds to send the disconnect
 
 
@@ -63,12 +64,11 @@ class ClusterConnection:
         self.endpoint = self._address.host.strip("[]"), self._address.port
         self._storage_address = AddressConfig.from_string(storage) if storage is not None else None
         self._new_address: Any = AddressConfig
-        self._heartbeat, self._silence = heartbeat, silence
+        self._heartbeat, self._max_silence, self._silence = heartbeat, silence, Silence(heartbeat)
         self._new_backend = get_network_backend_from_env
         self._backend: Any = None  # owns threads and pipes
         self._scheduler: Any = None
         self._storage: Any = None
-        self._last_echo = time.monotonic()
         self._storage_ready = asyncio.Event()
         self._outbox: asyncio.Queue[Any] = asyncio.Queue()
 
@@ -282,19 +282,18 @@ class ClusterConnection:
         EngineLostError
             The cluster does not answer.
         """
-        self._last_echo = time.monotonic()
         while True:
+            self._silence.ask(time.monotonic())
+            if self._silence.seconds > self._max_silence:
+                raise EngineLostError(f"the cluster at {self.name} has not answered for {self._silence.seconds:.0f} s")
             nothing = self.messages.Resource(cpu=0, rss=0)
             self.send(
                 self.messages.ClientHeartbeat(resource=nothing, latencyMicroseconds=0, hostname=socket.gethostname())
             )
             await asyncio.sleep(self._heartbeat)
-            silent = time.monotonic() - self._last_echo
-            if silent > self._silence:
-                raise EngineLostError(f"the cluster at {self.name} has not answered for {silent:.0f} s")
 
     async def _on_echo(self, message: Any) -> None:
-        self._last_echo = time.monotonic()
+        self._silence.end()
         if not self._storage_ready.is_set():
             known = message.objectStorageAddress
             address = self._storage_address or self._new_address.from_string(

@@ -98,27 +98,27 @@ class Prefetching:
         if wanting:
             # Fewer towards the end, so that slots end together.
             most = (len(state.queue) + state.workers.count_ahead) // state.slots
-            hands = [_Hand(record, min(room, most), len(ahead(record.process))) for record, room in wanting]
-            self._hand_out([hand for hand in hands if 2 * hand.has < hand.room])
+            shares = [_Share(record, min(room, most), len(ahead(record.process))) for record, room in wanting]
+            self._distribute([share for share in shares if 2 * share.has < share.room])
 
     def _room(self, holder: TaskRecord) -> int:
         """Return how many tasks a process may have ahead, if there are many."""
         mean = self._durations.mean_of_brief(holder.task.function)
         return 0 if mean is None else min(MAX_AHEAD, int(WORK_AHEAD / (mean + COST)))
 
-    def _hand_out(self, hands: "list[_Hand]") -> None:
-        """Hand the next tasks of the queue to processes, by turns."""
-        queue, records, turns = self._state.queue, self._state.records, deque(hands)
+    def _distribute(self, shares: "list[_Share]") -> None:
+        """Give the next tasks of the queue to processes, by turns."""
+        queue, records, turns = self._state.queue, self._state.records, deque(shares)
         while turns and (task_id := queue.next) is not None:
-            hand = turns.popleft()
+            share = turns.popleft()
             record = records[task_id]
-            if hand.has < hand.room and self._can_be_ahead(record, hand.holder):
-                hand.has += 1
-                hand.runs.append(self._put_behind(hand, record))
-                turns.append(hand)
-        for hand in hands:
-            if hand.runs:
-                self._effects.prefetch(hand.holder.process, hand.runs)
+            if share.has < share.room and self._can_be_ahead(record, share.holder):
+                share.has += 1
+                share.runs.append(self._put_behind(share, record))
+                turns.append(share)
+        for share in shares:
+            if share.runs:
+                self._effects.prefetch(share.holder.process, share.runs)
 
     def _is_brief(self, holder: TaskRecord) -> bool:
         """Return whether a task that a process holds may end in a moment, as far as is known."""
@@ -134,12 +134,12 @@ class Prefetching:
             return False
         return self._durations.mean_of_brief(record.task.function) is not None
 
-    def _put_behind(self, hand: "_Hand", record: TaskRecord) -> PrefetchedRun:
+    def _put_behind(self, share: "_Share", record: TaskRecord) -> PrefetchedRun:
         """Move the next task from the queue behind the one that a process holds."""
         priority = record.priority
         self._lowest = min(self._lowest, priority) if self._state.workers.has_ahead else priority
         self._turns.dispatched(record.number)
-        self._transitions.handle(record, hand.prefetched)
+        self._transitions.handle(record, share.prefetched)
         return PrefetchedRun(record.seq, record.task, not record.tries_left)
 
     @property
@@ -222,8 +222,8 @@ class Prefetching:
         return bool(self._state.workers.ahead(record.process))
 
 
-class _Hand:
-    """What one process is handed.
+class _Share:
+    """What one process is given ahead.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from scaler_notebook.protocol.messages import Capability, ClientContext, Task, T
 
 
 @dataclass(slots=True, eq=False)
-class Family:
+class NestedTasks:
     """All that is below a task of a client that looks: what the task has submitted, and what that has, and so on."""
 
     owner: bytes  # the client
@@ -44,7 +44,7 @@ class TaskRecord:
     paused: bool = False  # does the task wait until more of its items are taken?
     parent: "TaskRecord | None" = None  # the task that has submitted this one, as long as that runs
     depth: int = 0  # of nesting; 0 for a task without a parent
-    family: Family | None = None  # that of the task at the top, if its client is told of nested tasks
+    nested: NestedTasks | None = None  # all below the task at the top, if its client is told of them
     children: "dict[str, TaskRecord]" = field(
         default_factory=dict
     )  # by id, unfinished tasks that this one has submitted
