@@ -154,7 +154,7 @@ class ParallelCall:
     def wait_while(self, goes_on: Callable[[], bool]) -> None:
         """Wait while ``goes_on()`` is true."""
         while goes_on():
-            moved, self._moved = self._moved, Signal()
+            self._moved = moved = Signal()  # before the look: an end that sets the one before is seen by it
             if goes_on():
                 current_host().wait(moved, LOOK)
 
