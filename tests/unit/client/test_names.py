@@ -16,7 +16,6 @@ from scaler_notebook import FutureGroup, ItemStream, NotebookExecutor, ScalerFut
 from scaler_notebook.client.names import OFFERED
 from scaler_notebook.testing import detached_future
 
-
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "futures.md"
 INTERNAL = {"set_result", "set_exception", "set_running_or_notify_cancel"}  # an executor's business alone
 
