@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -180,6 +181,11 @@ class Client(EngineClient):
         check_signature(fn, tuple(args), dict(kwargs or {}))
         return super().submit_verbose(fn, args, kwargs, capabilities=capabilities, **options)
 
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise what is wrong with options of calls, of which Scaler has one more."""
+        __tracebackhide__ = True
+        super()._check_options({name: value for name, value in options.items() if name != "reserialize"})
+
     @names_options
     def map(
         self,
@@ -299,5 +305,5 @@ def _connected(address: str, *settings: Any) -> Client:
 
 
 def _check_seconds(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0:
         raise ValueError(f"{name} is a positive number of seconds, not {value!r:.60}")

@@ -23,7 +23,14 @@ from .session.session import Session
 from .session_log import live_groups
 from .submission.call_text import call_text, function_name
 from .submission.iterables import are_at_hand, refuse_endless
-from .submission.options import RetryOn, checked_call, names_options, plain_options, task_options
+from .submission.options import (
+    RetryOn,
+    check_options_of_calls,
+    checked_call,
+    names_options,
+    plain_options,
+    task_options,
+)
 from .submission.serializer import Serializer
 from .task_state.cancel_policy import DEFAULTS, CancelPolicy, OnInterrupt
 from .task_state.observed_task import ObservedTask
@@ -295,9 +302,9 @@ class EngineClient(ABC):
             Seconds that each try may run: the time in the queue, and between two tries, does not count. A try that has
             not ended by then is cancelled as with ``timeout``, and what is cancelled is not tried again.
         gpus
-            How many of the executor's :attr:`gpus` the task has to itself; or a share of one, e.g. ``0.5``, which it
-            has with others whose shares fit. It sees no others: ``cuda:0`` is its first. The task waits until they are
-            free, and their memory is. A task without sees none, where the executor has any.
+            How many of the executor's :attr:`gpus` the task has to itself; or a share of one, e.g. ``0.5``, in
+            hundredths, which it has with others whose shares fit. It sees no others: ``cuda:0`` is its first. The task
+            waits until they are free, and their memory is. A task without sees none, where the executor has any.
 
         Raises
         ------
@@ -358,11 +365,13 @@ class EngineClient(ABC):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             The iterables have no end (:mod:`itertools`' ``count``, ``cycle`` and ``repeat``); or as
-            :meth:`submit_verbose`.
+            :meth:`submit_verbose`, also where there is no item.
         """
+        __tracebackhide__ = True
         refuse_endless(fn, iterables)
+        self._check_options(options)
         growing: GrowingGroup[T] = GrowingGroup(function_name(fn), iterables)
         calls = zip(*iterables, strict=False)
         if not options and are_at_hand(iterables) and not self._has_own_submit:
@@ -374,6 +383,12 @@ class EngineClient(ABC):
         group = growing.complete(name)
         live_groups.add(group)
         return group
+
+    def _check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise what is wrong with options of calls, whether there are any calls or not."""
+        __tracebackhide__ = True
+        if type(self).submit_verbose.__module__.startswith("scaler_notebook."):  # a user's own may take others
+            check_options_of_calls(options)
 
     @names_options
     def get(

@@ -212,6 +212,7 @@ class NotebookExecutor(EngineClient, Executor):
         items = zip(*iterables, strict=False)
         return self._map(fn, items, timeout, chunksize, buffersize, are_at_hand(iterables))
 
+    @names_options
     def starmap(
         self,
         fn: Callable[..., T],

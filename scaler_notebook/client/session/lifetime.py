@@ -25,7 +25,7 @@ from scaler_notebook.protocol.messages import TaskResult
 from .pause import Pause
 
 PREVIEW_PATIENCE = 0.5  # seconds that an engine is kept for the previews which are being made
-UNREAD_PATIENCE = 5.0  # seconds until streams that nobody has read are named
+UNREAD_PATIENCE = 5.0  # seconds until streams that nobody reads are named
 END_PATIENCE = 5.0  # seconds that an engine gets to end by itself
 
 
@@ -138,13 +138,20 @@ class Lifetime:
         self.close()
 
     def _wait_for_unfinished(self) -> None:
-        """Wait for the unfinished tasks, and name the streams that nobody has read: one of them may have no end."""
-        left = wait_for(self.unfinished(), UNREAD_PATIENCE).not_done
-        unread = [each.call for each in left if isinstance(each, ItemStream) and not each.has_reader]
+        """Wait for the unfinished tasks, and name the streams that nobody reads: one of them may have no end."""
+        left = self.unfinished()
+        streams = [each for each in left if isinstance(each, ItemStream)]
+        unread: list[str] = []
+        while streams and not unread:
+            before = {each: each.items_read for each in streams}
+            wait_for(left, UNREAD_PATIENCE)
+            streams = [each for each in streams if not each.done()]
+            unread = [each.call for each in streams if each.is_unread(before[each])]
         if unread:
             print(
-                f"scaler_notebook waits for the end of {', '.join(unread)}, of which nobody has read an item: a stream "
-                "without an end is to be cancelled before, by its cancel(). An interrupt (Ctrl-C) ends this wait.",
+                f"scaler_notebook waits for the end of {', '.join(unread)}, of which nobody has read an item for "
+                f"{UNREAD_PATIENCE:g} s: a stream without an end is to be cancelled before, by its cancel(). An "
+                "interrupt (Ctrl-C) ends this wait.",
                 file=sys.stderr,
             )
         wait_for(left)

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from numbers import Real
 from typing import Any
 
 from scaler_notebook.wording import with_article
@@ -88,7 +89,7 @@ def checked_bytes(option: str, amount: float) -> int:
     TypeError, ValueError
         The value is something else.
     """
-    whole = int(amount) if isinstance(amount, float) and amount.is_integer() else amount  # 2e9
+    whole = int(amount) if isinstance(amount, Real) and float(amount).is_integer() else amount  # 2e9, numpy's too
     size = checked_integer(f"{option}, in bytes,", whole)  # type: ignore[arg-type]
     if not 1 <= size <= MAX_BYTES:
         raise ValueError(f"{option} is in bytes, at least 1 and at most 2**63 - 1, not {shown(amount)}")

@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, TypeAlias, TypeVar, cast
 
 from scaler_notebook.client.context.user_modules import USER_MODULES
@@ -37,13 +38,45 @@ def names_options(method: F) -> F:
     @functools.wraps(method)
     def checked(*args: Any, **options: Any) -> Any:
         __tracebackhide__ = True  # IPython's convention: a traceback has the user's frames, not these
-        for name in options:
-            if name not in known:
-                others = did_you_mean(name, known, repr) or f": there are {', '.join(known)}{passes_on}"
-                raise TypeError(f"{title}() has no option {name!r}{others}")
+        _check_names(title, options, known, passes_on)
         return method(*args, **options)
 
     return cast(F, checked)
+
+
+def _check_names(title: str, options: Iterable[str], known: Sequence[str], passes_on: str = "") -> None:
+    """Raise the TypeError for an unknown option.
+
+    Parameters
+    ----------
+    title
+        The name of what is called.
+    options
+        The names that it is given.
+    known
+        The names of its options.
+    passes_on
+        What is to be said of other names.
+    """
+    __tracebackhide__ = True
+    for name in options:
+        if name not in known:
+            others = did_you_mean(name, known, repr) or f": there are {', '.join(known)}{passes_on}"
+            raise TypeError(f"{title}() has no option {name!r}{others}")
+
+
+def check_options_of_calls(options: Mapping[str, Any]) -> None:
+    """Raise what is wrong with the options that ``map_async`` is given for its calls, which may be none.
+
+    Raises
+    ------
+    Exception
+        As :func:`task_options`.
+    """
+    __tracebackhide__ = True
+    parameters = inspect.signature(task_options).parameters.values()
+    _check_names("map_async", options, [each.name for each in parameters if each.kind is each.KEYWORD_ONLY])
+    task_options("", **options)
 
 
 def checked_call(
@@ -151,9 +184,11 @@ def checked_capabilities(capabilities: Mapping[str, int] | None) -> dict[str, in
 
 def _checked_gpus(gpus: float) -> int:
     """Return the parts of devices that a task takes, of which each device has :data:`.devices.WHOLE`."""
-    if isinstance(gpus, bool) or not isinstance(gpus, int | float):
-        gpus = checked_integer("gpus", gpus)  # numpy's integers, or a TypeError
+    if isinstance(gpus, bool) or not isinstance(gpus, Real):  # numpy's numbers are real ones
+        gpus = checked_integer("gpus", gpus)  # type: ignore[arg-type]  # which raises, as a rule
     parts = round(gpus * WHOLE) if 0 <= gpus <= MAX_AMOUNT // WHOLE else -1
+    if gpus < 1:
+        parts = min(parts, WHOLE - 1)  # 0.999 is a share, and no device that the task has alone
     if parts < 0 or (gpus and not parts) or (gpus > 1 and gpus != int(gpus)):
         raise ValueError(
             f"gpus is a whole number, for a task that has so many alone, or a share of one, e.g. 0.5, not {gpus!r:.60}"

@@ -63,7 +63,7 @@ def stack_of(future: ObservedTask) -> TaskStack:
 def _waits_for_reader(future: ObservedTask) -> bool:
     """Return whether a task is a generator that waits, so that no code of its own runs."""
     said = future.progress
-    return said is not None and said.note == WAITS
+    return said is not None and said.note.startswith(WAITS)
 
 
 def _sample(future: ObservedTask) -> TaskStack:

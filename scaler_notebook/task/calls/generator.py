@@ -1,5 +1,6 @@
 """A generator as a task: its items are sent as they come, and it waits when its reader does not keep up."""
 
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -11,7 +12,10 @@ from scaler_notebook.task.current_task import ItemChannel, current_task
 from scaler_notebook.wording import with_article
 
 AHEAD = 16  # items that are sent and not taken yet; with as many on the way the generator waits
-RUNS, WAITS = "items", "items, and waits for its reader"
+RUNS, WAITS = "items", "items, and waits for its reader"  # followed by the last item
+MAX_TEXT = 60  # characters of an item that are shown
+INTERVAL = 0.02  # seconds after which there is another text in any case, as the scheduler looks
+SHARE = 0.05  # of its time that a generator spends on these texts at most, while it does not wait
 
 
 class GeneratorCall:
@@ -47,7 +51,7 @@ class GeneratorCall:
         given = self.func(*args, **kwargs)
         if isinstance(given, AsyncIterable):
             return self._send_all_async(aiter(given), channel)
-        if not isinstance(given, Iterable):
+        if not isinstance(given, Iterable) and not hasattr(type(given), "__getitem__"):  # as iter() has it
             what = f"it returns {with_article(type(given).__name__)}, which is not iterable"
             if isinstance(given, Coroutine):
                 given.close()  # or a warning would say that nobody has awaited it
@@ -57,7 +61,7 @@ class GeneratorCall:
 
     def _send_all(self, items: Iterator[Any], channel: ItemChannel) -> int:
         """Send all items, and return how many there were."""
-        count, advance = 0, items.__next__
+        count, advance, reports = 0, items.__next__, _Reports(channel)
         try:
             while True:
                 try:
@@ -66,9 +70,10 @@ class GeneratorCall:
                     return count
                 count, advance = count + 1, items.__next__
                 channel.send(self._pickled(count, item))
-                del item
                 try:
-                    if not self._may_go_on(count, channel):
+                    has_room = reports.report(count, item)
+                    del item
+                    if not has_room:
                         channel.wait(count - AHEAD + 1)
                 except KeyboardInterrupt as error:
                     advance = partial(_throw, items, error)
@@ -80,7 +85,7 @@ class GeneratorCall:
         """Send all items of an asynchronous iterator, and return how many there were."""
         import asyncio  # a task without coroutines needs none
 
-        count, advance = 0, items.__anext__
+        count, advance, reports = 0, items.__anext__, _Reports(channel)
         try:
             while True:
                 try:
@@ -89,9 +94,10 @@ class GeneratorCall:
                     return count
                 count, advance = count + 1, items.__anext__
                 channel.send(self._pickled(count, item))
-                del item
                 try:
-                    if not self._may_go_on(count, channel):
+                    has_room = reports.report(count, item)
+                    del item
+                    if not has_room:
                         await channel.wait_async(count - AHEAD + 1)
                 except asyncio.CancelledError as error:
                     advance = partial(_throw_async, items, error)
@@ -114,19 +120,49 @@ class GeneratorCall:
             what = f"item {count} of {current_task().name}"
             raise payloads.serialization_error(what, item, error) from error
 
-    def _may_go_on(self, count: int, channel: ItemChannel) -> bool:
-        """Report how many items there are, and return whether there is room for another.
+
+class _Reports:
+    """The reports of one stream: how many items there are, and the last of those whose text was made.
+
+    Parameters
+    ----------
+    channel
+        Where the items are sent.
+    """
+
+    def __init__(self, channel: ItemChannel) -> None:
+        self._channel = channel
+        self._last = ""
+        self._next_text = 0.0  # the time from which on there is another text
+
+    def report(self, count: int, item: Any) -> bool:
+        """Report an item that was sent, and return whether there is room for another.
 
         Parameters
         ----------
         count
-            How many items were sent.
-        channel
-            Where they were sent.
+            How many were sent.
+        item
+            The last one.
         """
-        has_room = count < AHEAD or channel.has_taken(count - AHEAD + 1)
-        current_task().report(count, None, RUNS if has_room else WAITS)
+        has_room = count < AHEAD or self._channel.has_taken(count - AHEAD + 1)
+        began = time.perf_counter()
+        if began >= self._next_text or not has_room:
+            self._last = f"; item {count:,}: {_text(item)}"
+            now = time.perf_counter()
+            self._next_text = now + min((now - began) / SHARE, INTERVAL)
+        current_task().report(count, None, (RUNS if has_room else WAITS) + self._last)
         return has_room
+
+
+def _text(item: Any) -> str:
+    """Return an item in a few characters, without running code of the user's."""
+    from scaler_notebook.task.display.summary import brief  # in a task alone, where it is loaded anyway
+
+    try:
+        return brief(item, MAX_TEXT)
+    except Exception:  # a thread of the task changes it meanwhile
+        return "…"
 
 
 def _throw(items: Any, error: BaseException) -> Any:

@@ -84,6 +84,28 @@ def summary(value: Any) -> ResultSummary:
     return ResultSummary(" ".join(words), PreviewKind.FOLLOWS if cheap else PreviewKind.ON_REQUEST)
 
 
+def brief(value: Any, most: int) -> str:
+    """Return a value in few words: the text of plain data, cut, else type and shape.
+
+    Parameters
+    ----------
+    value
+        The value.
+    most
+        How many characters, but for a few.
+    """
+    kind = type(value)
+    if _is_atom(value):
+        return _cut(_atom(value, most), most)
+    if type(kind) is type and kind in _BRACKETS:
+        try:
+            return _cut(_Writer(most).text(value), most)
+        except _NotPlain:
+            return _kind(value)
+    library = known(kind)
+    return _cut(" ".join([f"{library}.{_name(kind)}", *_shape(value)]) if library else _name(kind), most)
+
+
 def _kind(value: Any) -> str:
     """Return type and length of plain data."""
     kind = type(value)
@@ -163,10 +185,16 @@ def _is_atom(value: Any) -> bool:
 
 
 class _Writer:
-    """A writer of plain data as ``repr`` does, up to :data:`MAX_TEXT` characters."""
+    """A writer of plain data as ``repr`` does.
 
-    def __init__(self) -> None:
-        self._left = MAX_TEXT
+    Parameters
+    ----------
+    most
+        How many characters, but for the last part.
+    """
+
+    def __init__(self, most: int = MAX_TEXT) -> None:
+        self._most = self._left = most
         self._within: set[int] = set()
 
     def text(self, value: Any) -> str:
@@ -184,7 +212,7 @@ class _Writer:
         if type(kind) is not type:
             raise _NotPlain
         if _is_atom(value):
-            text = _atom(value)
+            text = _atom(value, self._most)
             self._left -= len(text)
             return text
         brackets = _BRACKETS.get(kind)
@@ -214,12 +242,21 @@ class _Writer:
         return parts
 
 
-def _atom(value: Any) -> str:
+def _atom(value: Any, most: int = MAX_TEXT) -> str:
+    """Return the text of a value that :func:`_is_atom`, or the part of it that fits.
+
+    Parameters
+    ----------
+    value
+        The value.
+    most
+        How many characters.
+    """
     if type(value) is int and value.bit_length() > MAX_BITS:
         return f"an integer of {value.bit_length():,} bits"
-    if type(value) in (str, bytes) and len(value) > MAX_TEXT:
-        return f"{value[:MAX_TEXT]!r}…"
-    return _cut(repr(value))
+    if type(value) in (str, bytes) and len(value) > most:
+        return f"{value[:most]!r}…"
+    return _cut(repr(value), most)
 
 
 def _cut(text: str, most: int = MAX_TEXT) -> str:

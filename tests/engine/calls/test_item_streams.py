@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ from scaler_notebook import (
     as_completed,
     wait,
 )
+from scaler_notebook.client.futures import item_stream
 from scaler_notebook.client.session import lifetime
 from scaler_notebook.client.waiting.host import PlainHost
 from scaler_notebook.protocol.messages import ItemsTaken, Payload, TaskCancel, TaskItem
@@ -42,7 +44,7 @@ def until_waiting(stream: ItemStream[Any], count: int) -> None:
     """Wait until the task waits for its reader, after so many items."""
     until(
         stream,
-        lambda: stream.progress is not None and (stream.progress.done, stream.progress.note) == (count, WAITS),
+        lambda: (said := stream.progress) is not None and said.done == count and said.note.startswith(WAITS),
         "wait",
     )
 
@@ -60,6 +62,18 @@ async def numbers_async(count: int) -> AsyncIterator[int]:
         yield number
 
 
+class Sequence:
+    """A sequence of the oldest form, as torch has for data sets: it is asked for one item after the other."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __getitem__(self, place: int) -> int:
+        if place >= self.count:
+            raise IndexError
+        return place
+
+
 class Numbers:
     """An iterable that is no generator, and cannot be closed or told anything."""
 
@@ -75,7 +89,9 @@ async def read(stream: ItemStream[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("count", [0, 1, AHEAD - 1, AHEAD, AHEAD + 1, 10 * AHEAD])
-@pytest.mark.parametrize("function", [numbers, numbers_async, Numbers, range, lambda count: list(range(count))])
+@pytest.mark.parametrize(
+    "function", [numbers, numbers_async, Numbers, Sequence, range, lambda count: list(range(count))]
+)
 def test_each_item_comes_once_and_in_order(
     any_executor: NotebookExecutor, function: Callable[[int], Any], count: int
 ) -> None:
@@ -164,6 +180,38 @@ def test_the_generator_waits_for_its_reader(executor: NotebookExecutor, tmp_path
     until(stream, stream.done, "its end")
 
 
+class Loud:
+    """A value whose text is the user's code."""
+
+    def __repr__(self) -> str:
+        print("asked", flush=True)
+        return "loud"
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        ({"loss": 0.5}, "{'loss': 0.5}"),
+        ("x" * 1_000, f"'{'x' * 59}…"),
+        (list(range(1_000)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, … 989 more]"),
+        (np.zeros((3, 4)), "numpy.ndarray 3 × 4 float64"),
+        (Loud(), "Loud"),
+        ([Loud()], "list of 1 item"),
+        (None, "None"),
+    ],
+    ids=["plain", "long", "many", "array", "object", "objects", "nothing"],
+)
+def test_the_card_shows_the_last_item_and_asks_nothing_of_the_users(
+    executor: NotebookExecutor, item: Any, text: str
+) -> None:
+    stream = executor.submit_stream(itertools.repeat, item)
+    until_waiting(stream, AHEAD)
+    assert stream.progress is not None
+    assert stream.progress.note == f"{WAITS}; item 16: {text}"
+    assert stream.cancel(SAFETY)
+    assert str(stream.logs) == ""
+
+
 def test_a_reader_may_submit_tasks_however_few_workers_there_are(executor_of_one: NotebookExecutor) -> None:
     stream = executor_of_one.submit_stream(numbers, 3 * AHEAD)
     assert [executor_of_one.submit(abs, -number).result(SAFETY) for number in stream] == list(range(3 * AHEAD))
@@ -241,14 +289,48 @@ class EndsWhenToldOf(io.StringIO):
         return super().write(text)
 
 
+@pytest.mark.parametrize("read", [0, 1])
 def test_who_waits_for_one_without_an_end_is_told_which(
-    scripted: InMemoryExecutor, monkeypatch: pytest.MonkeyPatch
+    scripted: InMemoryExecutor, monkeypatch: pytest.MonkeyPatch, read: int
 ) -> None:
     stream = scripted.submit_stream(marks, "")
+    for number in range(read + 1):
+        scripted.engine.give_item(stream, number)
+    items = iter(stream)  # held, as by a name of a cell
+    assert [next(items) for _ in range(read)] == list(range(read))
     monkeypatch.setattr(lifetime, "UNREAD_PATIENCE", 0.01)
     monkeypatch.setattr(sys, "stderr", said := EndsWhenToldOf(scripted, stream))
     scripted.shutdown()
     assert "waits for the end of marks(''), of which nobody has read an item" in said.getvalue()
+
+
+def test_what_is_kept_of_one_without_an_end_is_bounded_and_said(
+    executor: NotebookExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(item_stream, "most_kept", lambda: 200_000)
+    stream = executor.submit_stream(itertools.count)
+    items = iter(stream)
+    assert next(items) == 0
+    stream.run_to_end()  # as all that waits for its end
+    until(stream, lambda: "items of count() that nobody has read (200." in caplog.text, "words about it")
+    until(stream, lambda: stream.progress is not None and stream.progress.note.startswith(WAITS), "wait")
+    assert stream.progress is not None
+    assert stream.progress.done < 3_000
+    assert [next(items) for _ in range(5_000)] == list(range(1, 5_001)), "it goes on with its reader"
+    assert caplog.text.count("that nobody has read") == 1
+    assert stream.cancel(SAFETY)
+
+
+def test_a_task_of_large_items_is_not_far_ahead(scripted: InMemoryExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_stream, "most_kept", lambda: 1_000_000)
+    stream = scripted.submit_stream(arrays)
+    stream.run_to_end()
+    for _ in range(11):
+        scripted.engine.give_item(stream, bytes(100_000))
+    assert scripted.engine.sent.next(ItemsTaken).count == 8, "when 7 had arrived, and there was room for 3"
+    scripted.engine.finish(stream, 11)
+    assert stream.result(SAFETY) == 11
+    assert len(scripted.engine.sent.all(ItemsTaken)) == 1
 
 
 # ---------------------------------------------------------------- errors

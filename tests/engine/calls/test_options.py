@@ -41,6 +41,7 @@ from scaler_notebook import (
     WorkerDiedError,
     wait,
 )
+from scaler_notebook.client.submission.options import task_options
 from scaler_notebook.engines.local.resource_limits import available_memory
 from scaler_notebook.protocol.future_events import DeadlineReached
 from scaler_notebook.protocol.messages import (
@@ -52,7 +53,7 @@ from scaler_notebook.protocol.messages import (
     TaskOptions,
     TaskStarted,
 )
-from scaler_notebook.testing import memory_executor
+from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
 
 def gives(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
@@ -152,6 +153,12 @@ def test_what_is_wrong_is_said_at_the_call_and_nothing_is_submitted(case: str) -
         assert executor.unfinished() == []
 
 
+@pytest.mark.parametrize("amount", [2e9, np.float64(2e9), np.float32(2e9), np.int64(2e9), 2_000_000_000])
+def test_an_amount_of_memory_may_be_a_number_of_numpys(amount: Any) -> None:
+    options = task_options("f()", memory_limit=amount, resources={"memory": amount})
+    assert (options.memory_limit, options.memory) == (2_000_000_000, 2_000_000_000)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -164,6 +171,39 @@ def test_map_names_the_option_that_was_meant(options: dict[str, Any], words: str
         with pytest.raises(TypeError, match=words):
             executor.map(abs, [1], **options)
         assert executor.unfinished() == []
+
+
+@pytest.mark.parametrize("items", [[], [1]])
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"retires": 2}, TypeError, r"map_async\(\) has no option 'retires'; did you mean 'retries'\?"),
+        ({"colour": "red"}, TypeError, r"map_async\(\) has no option 'colour': there are name, priority, "),
+        ({"retries": -1}, ValueError, "retries is at least 0"),
+    ],
+)
+def test_map_async_looks_at_its_options_whether_there_are_items_or_not(
+    items: list[int], options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with memory_executor() as executor:
+        with pytest.raises(error, match=words):
+            executor.map_async(abs, items, **options)
+        assert executor.unfinished() == []
+        with pytest.raises(TypeError, match=r"starmap\(\) has no option 'chunk_size'; did you mean 'chunksize'\?"):
+            executor.starmap(abs, [], chunk_size=2)  # type: ignore[call-arg]
+
+
+def test_a_subclass_may_have_options_of_its_own() -> None:
+    class Coloured(InMemoryExecutor):
+        def submit_verbose(
+            self, fn: Any, args: Any = (), kwargs: Any = None, *, colour: str = "", **options: Any
+        ) -> Any:
+            return super().submit_verbose(fn, args, kwargs, name=colour, **options)
+
+    with Coloured() as executor:
+        assert len(executor.map_async(abs, [], colour="red")) == 0
+        assert executor.map_async(abs, [1], colour="red")[0].call == "red"
+        executor.cancel_all(0)
 
 
 def test_signatures_are_what_they_were_for_help_and_completion() -> None:

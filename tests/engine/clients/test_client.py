@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from killed_schedulers import kill_scheduler
 from waits import SAFETY, until_running
@@ -66,6 +67,9 @@ def test_submit_map_and_starmap(client: Client) -> None:
     assert client.map(add, [1, 2], [3, 4, 5]) == [4, 6]
     assert client.map(double, []) == []
     assert client.starmap(add, [(1, 2), (3, 4, 5)]) == [3, 12]
+    assert client.map_async(double, [1, 2], reserialize=True, retries=1).results(SAFETY) == [2, 4]
+    with pytest.raises(TypeError, match=r"map_async\(\) has no option 'retires'; did you mean 'retries'"):
+        client.map_async(double, [], reserialize=True, retires=1)
 
 
 @pytest.mark.parametrize(
@@ -343,6 +347,7 @@ def test_output_is_streamed_if_asked_for(cluster: LocalCluster, monkeypatch: pyt
     [
         ({"address": "tcp://example.org:1"}, ValueError, "not this machine"),
         ({"address": "nonsense"}, ValueError, "no address"),
+        ({"address": "nonsense", "timeout_seconds": np.int64(1)}, ValueError, "no address"),
         ({"timeout_seconds": 0}, ValueError, "timeout_seconds is a positive number"),
         ({"heartbeat_interval_seconds": "1"}, ValueError, "heartbeat_interval_seconds"),
         ({"address": "tcp://127.0.0.1:1"}, EngineStartError, "nobody answers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import html
 import itertools
 import os
@@ -21,7 +22,7 @@ from waits import SAFETY, until_running, until_written
 from scaler_notebook import NotebookExecutor
 from scaler_notebook.client.task_state import stack
 from scaler_notebook.engines.local.client.watching import signal_dump, stacks
-from scaler_notebook.engines.local.client.watching.frames import CannotLook, SampledFrame, users_frames
+from scaler_notebook.engines.local.client.watching.frames import OMITTED, CannotLook, SampledFrame, users_frames
 from scaler_notebook.engines.local.worker.stack_dump import SIGNAL
 from scaler_notebook.testing import memory_executor
 
@@ -99,6 +100,9 @@ def test_a_process_that_still_prepares_a_call_is_looked_at_again(
 OURS = [SampledFrame("<string>", 1, "<module>"), SampledFrame("/any/scaler_notebook/engines/main.py", 1, "main")]
 RUNNER = SampledFrame("/any/scaler_notebook/task/runner.py", 1, "run")
 THEIRS = SampledFrame("/home/me/mine.py", 7, "__setstate__")
+CLONE = "/home/me/scaler_notebook/"  # of ours, with its package in it
+IN_CLONE = [SampledFrame(f"{CLONE}scaler_notebook/{file}", 1, "run") for file in ("engines/main.py", "task/runner.py")]
+BESIDE = SampledFrame(f"{CLONE}notebooks/flights.py", 7, "delays")
 
 
 @pytest.mark.parametrize(
@@ -110,12 +114,40 @@ THEIRS = SampledFrame("/home/me/mine.py", 7, "__setstate__")
         ([*OURS, RUNNER], []),
         ([*OURS, RUNNER, SampledFrame("<frozen importlib._bootstrap>", 1, "_load"), THEIRS], [THEIRS]),
         ([*OURS, RUNNER, SampledFrame(os.__file__, 1, "walk"), THEIRS], [SampledFrame(os.__file__, 1, "walk"), THEIRS]),
+        ([*OURS, RUNNER, BESIDE], [BESIDE]),
+        ([*IN_CLONE, BESIDE], [BESIDE]),
+        ([IN_CLONE[0], BESIDE], [BESIDE]),
+        ([OMITTED, SampledFrame(os.__file__, 1, "walk")], [OMITTED, SampledFrame(os.__file__, 1, "walk")]),
+        ([OMITTED, RUNNER, THEIRS], [THEIRS]),
     ],
 )
 def test_what_a_process_does_for_itself_is_no_code_of_the_task(
     frames: list[SampledFrame], expected: list[SampledFrame]
 ) -> None:
     assert users_frames(frames) == expected
+
+
+class Signals:
+    """A value whose copy begins, and ends no more."""
+
+    def __deepcopy__(self, memo: object) -> None:
+        begin()
+        wait_for_ever()
+
+
+def test_of_a_deep_stack_the_process_tells_the_innermost_frames(executor_of_one: NotebookExecutor) -> None:
+    def deep() -> None:
+        value: object = Signals()
+        for _ in range(100):
+            value = [value]
+        copy.deepcopy(value)
+
+    running = executor_of_one.submit(deep)
+    until_written(running, "begun")
+    frames = running.where().frames
+    assert frames[0] == OMITTED
+    assert "__deepcopy__" in [frame.function for frame in frames]
+    running.cancel()
 
 
 def test_py_spy_is_preferred(path: Path, executor_of_one: NotebookExecutor) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scaler_notebook import CapabilityError
@@ -55,6 +57,10 @@ def amd(machine: Path, *simds: int) -> None:
         (TWO, 1, ("0",)),
         (TWO, 2, ("0", "1")),
         (TWO, [1], ("1",)),
+        (TWO, np.int64(2), ("0", "1")),
+        (TWO, np.int64(0), ()),
+        (TWO, [np.int64(1)], ("1",)),
+        (TWO, range(2), ("0", "1")),
         (TWO, (1, 0), ("1", "0")),
         (TWO, 0, ()),
         (TWO, None, ()),
@@ -116,6 +122,12 @@ def test_those_of_amd(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (True, TypeError, "gpus is 'auto'"),
         (1.0, TypeError, "gpus is 'auto'"),
         ([True], TypeError, "gpus is 'auto'"),
+        (np.True_, TypeError, "gpus is 'auto'"),
+        (np.float64(1), TypeError, "gpus is 'auto'"),
+        (np.array([0, 1]), TypeError, "gpus is 'auto'"),
+        ({0, 1}, TypeError, "gpus is 'auto'"),
+        (b"01", TypeError, "gpus is 'auto'"),
+        (np.int64(-1), ValueError, "leave it out for none"),
         (["a,b"], TypeError, "gpus is 'auto'"),
         ([""], TypeError, "gpus is 'auto'"),
     ],
@@ -133,16 +145,28 @@ def test_what_is_typed(typed: str, meant: object) -> None:
     assert parse_gpus(typed) == meant
 
 
-@pytest.mark.parametrize(("given", "parts"), [(0, 0), (1, 100), (2.0, 200), (0.5, 50), (1 / 3, 33)])
+TAKEN = [
+    *((0, 0), (1, 100), (2.0, 200), (0.5, 50), (1 / 3, 33), (0.996, 99), (-0.0, 0)),
+    *((np.int64(2), 200), (np.float64(0.5), 50), (np.float32(0.5), 50), (Fraction(1, 3), 33)),
+]
+
+
+@pytest.mark.parametrize(("given", "parts"), TAKEN)
 def test_what_a_task_takes(given: float, parts: int) -> None:
     assert task_options("f()", gpus=given).gpus == parts
 
 
-@pytest.mark.parametrize("given", [-1, 1.5, 0.001, float("inf"), float("nan")])
+@pytest.mark.parametrize("given", [-1, -0.5, 1.5, 0.001, float("inf"), float("nan"), np.float32("nan")])
 def test_no_task_takes(given: float) -> None:
     with pytest.raises(
         ValueError, match="gpus is a whole number, for a task that has so many alone, or a share of one"
     ):
+        task_options("f()", gpus=given)
+
+
+@pytest.mark.parametrize("given", [True, np.True_, "1", [1], None])
+def test_nor_is_any_number(given: Any) -> None:
+    with pytest.raises(TypeError, match="gpus is an integer, not"):
         task_options("f()", gpus=given)
 
 

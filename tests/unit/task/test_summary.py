@@ -23,7 +23,7 @@ from scaler_notebook.task.display.preview import (
     Representations,
     bundle_of_known_type,
 )
-from scaler_notebook.task.display.summary import summary
+from scaler_notebook.task.display.summary import brief, summary
 from scaler_notebook.testing import detached_future
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.binary(max_size=9)
@@ -48,6 +48,14 @@ def test_plain_data_is_written_as_python_writes_it(value: Any) -> None:
         assert found.text == ""
     elif len(repr(value)) < 1_000:
         assert found.text == repr(value)
+
+
+@given(PLAIN, st.integers(1, 100))
+def test_few_words_are_few(value: Any, most: int) -> None:
+    found = brief(value, most)
+    assert len(found) <= most + 1
+    if len(repr(value)) * 4 < most:
+        assert found == repr(value)
 
 
 def _never(*_: Any) -> NoReturn:
@@ -92,6 +100,7 @@ def test_no_code_of_the_users_runs(name: str, wrap: Any) -> None:
     found = summary(value)
     assert found.preview is PreviewKind.ON_REQUEST
     assert found.text
+    assert brief(value, 60)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +123,7 @@ def test_type_and_shape(value: Any, text: str, preview: PreviewKind) -> None:
     found = summary(value)
     assert found.preview is preview
     assert found.text == text
+    assert brief(value, 60) == text
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from scaler_notebook.protocol.devices import VARIABLES
 
@@ -35,16 +36,16 @@ def resolve(gpus: Gpus | None) -> tuple[str, ...]:
     """
     if gpus is None:
         return ()
-    if gpus == "auto":
+    if isinstance(gpus, str) and gpus == "auto":
         return present()
-    if isinstance(gpus, int) and not isinstance(gpus, bool):
-        if gpus < 0:
-            raise ValueError(f"gpus is a number of GPUs, not {gpus}; leave it out for none")
-        return _first(gpus, present()) if gpus else ()
-    if not isinstance(gpus, list | tuple) or not all(_names_device(each) for each in gpus):
+    if _is_number(gpus):
+        if (count := int(gpus)) < 0:
+            raise ValueError(f"gpus is a number of GPUs, not {count}; leave it out for none")
+        return _first(count, present()) if count else ()
+    if isinstance(gpus, str | bytes) or not isinstance(gpus, Sequence) or not all(_names_device(each) for each in gpus):
         raise TypeError(f"gpus is 'auto', a number of GPUs, or a list of their numbers, e.g. [0, 1], not {gpus!r:.60}")
-    there = present() if any(isinstance(each, int) for each in gpus) else ()
-    names = tuple(each if isinstance(each, str) else _numbered(each, there) for each in gpus)
+    there = present() if any(not isinstance(each, str) for each in gpus) else ()
+    names = tuple(each if isinstance(each, str) else _numbered(int(each), there) for each in gpus)
     if len(set(names)) < len(names):
         raise ValueError(f"gpus={gpus!r:.60} has a GPU twice; a share of one is what a task asks for: gpus=0.5")
     return names
@@ -54,7 +55,12 @@ def _names_device(value: object) -> bool:
     """Return whether a value is the number of a device, or a name that can stand in a list of names."""
     if isinstance(value, str):
         return value.isprintable() and bool(value) and not set(value) & {",", " "}
-    return isinstance(value, int) and not isinstance(value, bool)
+    return _is_number(value)
+
+
+def _is_number(value: object) -> TypeGuard[Integral]:
+    """Return whether a value is an integer, such as one of numpy's."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _first(count: int, there: tuple[str, ...]) -> tuple[str, ...]:

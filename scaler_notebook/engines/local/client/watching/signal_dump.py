@@ -13,10 +13,11 @@ from pathlib import Path
 
 from scaler_notebook.engines.local.worker.stack_dump import NAME, SIGNAL
 
-from .frames import CannotLook, SampledFrame
+from .frames import OMITTED, CannotLook, SampledFrame
 
 PATIENCE = 5.0  # seconds for each of two dumps; a process that runs takes a millisecond, on a busy machine a second
 PAUSE = 0.001  # seconds between two looks
+MOST = 100  # frames that faulthandler tells, the innermost ones
 AGAIN = 0.05  # seconds until the signal is sent again
 HEADING = b"(most recent call first):"
 FRAME = re.compile(r'  File "(.*)", line (\d+) in (.*)')
@@ -51,7 +52,7 @@ def main_threads_frames(pid: int) -> list[SampledFrame]:
         os.close(process)
     first = text.split(HEADING)[1].decode("utf-8", "replace")
     frames = [SampledFrame(file, int(line), name) for file, line, name in FRAME.findall(first)]
-    return frames[::-1]
+    return ([OMITTED] if len(frames) >= MOST else []) + frames[::-1]
 
 
 def _dump_file(pid: int) -> str:
