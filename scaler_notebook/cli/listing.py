@@ -12,7 +12,7 @@ from typing import Any
 from scaler_notebook.engines.local.client.attached import ProcessWatch
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo
 from scaler_notebook.engines.local.client.request import ask
-from scaler_notebook.protocol.encoding.json_forms import document
+from scaler_notebook.protocol.encoding.json_forms import document, escaped
 from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
 from scaler_notebook.wording import counted
 
@@ -165,7 +165,7 @@ def _table_row(found: dict[str, Any]) -> tuple[str, ...]:
 
 def _owner_text(engine: ConnectionInfo) -> str:
     """Name the owner of an engine for a person."""
-    return f"the {engine.owner} {engine.title or 'without a name'} (process {engine.owner_pid})"
+    return f"the {engine.owner} {escaped(engine.title) or 'without a name'} (process {engine.owner_pid})"
 
 
 def _table_lines(rows: Sequence[Sequence[str]]) -> list[str]:

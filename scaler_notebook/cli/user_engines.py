@@ -8,6 +8,7 @@ from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, seconds_since
 from scaler_notebook.engines.local.client.connection_file import engines as engines
 from scaler_notebook.engines.local.client.request import ask
+from scaler_notebook.protocol.encoding.json_forms import escaped
 from scaler_notebook.protocol.messages import (
     ClientMessage,
     EngineMessage,
@@ -99,7 +100,7 @@ def _engine_form(engine: ConnectionInfo, answer: EngineStatus | None) -> dict[st
         "pid": engine.pid,
         "owner": engine.owner,
         "owner_pid": engine.owner_pid,
-        "title": engine.title,
+        "title": escaped(engine.title),
         "protected": engine.protected,
         "workers": answer.slots if answer is not None else None,
         "running": running_tasks(answer) if answer is not None else None,
