@@ -106,7 +106,7 @@ def _stop(engine: ConnectionInfo, force: bool) -> int:
         return _report_error(f"the engine at {engine.address} (process {engine.pid}) does not end: it hangs{hint}")
     lost = user_engines.running_tasks(found) + found.queued if found is not None else 0
     tasks = f", and {counted(lost, 'unfinished task')} with it" if lost else ""
-    print(f"ended {engine.address}{tasks}")
+    print(escaped(f"ended {engine.address}{tasks}"))
     return 0
 
 
@@ -135,7 +135,7 @@ def _signal_and_wait(engine: ConnectionInfo, watch: ProcessWatch, number: signal
 
 def _report_error(text: str) -> int:
     """Print an error message; gives the exit status of a failure."""
-    print(f"scaler-notebook: {text}", file=sys.stderr)
+    print(escaped(f"scaler-notebook: {text}"), file=sys.stderr)
     return 1
 
 
@@ -165,7 +165,7 @@ def _table_row(found: dict[str, Any]) -> tuple[str, ...]:
 
 def _owner_text(engine: ConnectionInfo) -> str:
     """Name the owner of an engine for a person."""
-    return f"the {engine.owner} {escaped(engine.title) or 'without a name'} (process {engine.owner_pid})"
+    return f"the {engine.owner} {engine.title or 'without a name'} (process {engine.owner_pid})"
 
 
 def _table_lines(rows: Sequence[Sequence[str]]) -> list[str]:

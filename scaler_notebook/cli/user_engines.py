@@ -26,7 +26,7 @@ M = TypeVar("M", bound=EngineMessage)
 
 def engine_forms() -> list[dict[str, Any]]:
     """Return the forms of all engines, the oldest first."""
-    return [_engine_form(*answer) for answer in _ask_all(engines(), EngineStatusRequest(), EngineStatus)]
+    return [escaped(_engine_form(*answer)) for answer in _ask_all(engines(), EngineStatusRequest(), EngineStatus)]
 
 
 def task_forms(address: str | None = None) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def task_forms(address: str | None = None) -> list[dict[str, Any]]:
         It is no address, or none of the user's engines is there.
     """
     asked = engines() if address is None else at(address)
-    return [_tasks_form(*answer) for answer in _ask_all(asked, EngineTasksRequest(), EngineTasks)]
+    return [escaped(_tasks_form(*answer)) for answer in _ask_all(asked, EngineTasksRequest(), EngineTasks)]
 
 
 def at(address: str) -> list[ConnectionInfo]:
@@ -100,7 +100,7 @@ def _engine_form(engine: ConnectionInfo, answer: EngineStatus | None) -> dict[st
         "pid": engine.pid,
         "owner": engine.owner,
         "owner_pid": engine.owner_pid,
-        "title": escaped(engine.title),
+        "title": engine.title,
         "protected": engine.protected,
         "workers": answer.slots if answer is not None else None,
         "running": running_tasks(answer) if answer is not None else None,

@@ -386,10 +386,10 @@ def test_stop_all_ends_clusters_alone(
 def test_the_name_of_a_script_may_be_no_utf_8(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    address = f"ipc://{tmp_path}/gone"
+    address = f"ipc://{tmp_path}/gone\udcff"
     found = connection_file.ConnectionInfo(address, address, os.getpid(), None, 1.0, "script", 7, "\udcff.py", True)
     monkeypatch.setattr(user_engines, "engines", lambda: [found])
-    assert main(["status"]) == main(["status", "--json"]) == 0
+    assert main(["status"]) == main(["status", "--json"]) == main(["tasks"]) == 0
     assert main(["stop", address]) == 1
     said = capsys.readouterr()
     assert "script \\udcff.py (7)" in said.out
