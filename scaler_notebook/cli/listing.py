@@ -12,7 +12,7 @@ from typing import Any
 from scaler_notebook.engines.local.client.attached import ProcessWatch
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo
 from scaler_notebook.engines.local.client.request import ask
-from scaler_notebook.protocol.encoding.json_forms import document
+from scaler_notebook.protocol.encoding.json_forms import document, escaped
 from scaler_notebook.protocol.messages import ClientShutdown, ClientShutdownResponse, EngineStatus, EngineStatusRequest
 from scaler_notebook.wording import counted
 
@@ -106,7 +106,7 @@ def _stop(engine: ConnectionInfo, force: bool) -> int:
         return _report_error(f"the engine at {engine.address} (process {engine.pid}) does not end: it hangs{hint}")
     lost = user_engines.running_tasks(found) + found.queued if found is not None else 0
     tasks = f", and {counted(lost, 'unfinished task')} with it" if lost else ""
-    print(f"ended {engine.address}{tasks}")
+    print(escaped(f"ended {engine.address}{tasks}"))
     return 0
 
 
@@ -135,7 +135,7 @@ def _signal_and_wait(engine: ConnectionInfo, watch: ProcessWatch, number: signal
 
 def _report_error(text: str) -> int:
     """Print an error message; gives the exit status of a failure."""
-    print(f"scaler-notebook: {text}", file=sys.stderr)
+    print(escaped(f"scaler-notebook: {text}"), file=sys.stderr)
     return 1
 
 

@@ -8,6 +8,7 @@ from scaler_notebook.engines.local.client.addresses import checked
 from scaler_notebook.engines.local.client.connection_file import ConnectionInfo, seconds_since
 from scaler_notebook.engines.local.client.connection_file import engines as engines
 from scaler_notebook.engines.local.client.request import ask
+from scaler_notebook.protocol.encoding.json_forms import escaped
 from scaler_notebook.protocol.messages import (
     ClientMessage,
     EngineMessage,
@@ -25,7 +26,7 @@ M = TypeVar("M", bound=EngineMessage)
 
 def engine_forms() -> list[dict[str, Any]]:
     """Return the forms of all engines, the oldest first."""
-    return [_engine_form(*answer) for answer in _ask_all(engines(), EngineStatusRequest(), EngineStatus)]
+    return [escaped(_engine_form(*answer)) for answer in _ask_all(engines(), EngineStatusRequest(), EngineStatus)]
 
 
 def task_forms(address: str | None = None) -> list[dict[str, Any]]:
@@ -42,7 +43,7 @@ def task_forms(address: str | None = None) -> list[dict[str, Any]]:
         It is no address, or none of the user's engines is there.
     """
     asked = engines() if address is None else at(address)
-    return [_tasks_form(*answer) for answer in _ask_all(asked, EngineTasksRequest(), EngineTasks)]
+    return [escaped(_tasks_form(*answer)) for answer in _ask_all(asked, EngineTasksRequest(), EngineTasks)]
 
 
 def at(address: str) -> list[ConnectionInfo]:

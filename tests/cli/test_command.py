@@ -321,7 +321,7 @@ def check_tasks_of_all_clients(address: str, one: NotebookExecutor, other: Noteb
     first, second = engine["tasks"]
     assert first == {
         "id": running.task_id,
-        "call": "sleep(60)",
+        "call": "sleep",
         "state": "running",
         "submitted_at": first["submitted_at"],
         "started_at": first["started_at"],
@@ -330,7 +330,7 @@ def check_tasks_of_all_clients(address: str, one: NotebookExecutor, other: Noteb
     assert 0 <= first["started_at"] - first["submitted_at"] < SAFETY
     assert (second["id"], second["state"], second["started_at"]) == (waiting.task_id, "queued", None)
     lines = call("tasks", address).stdout.splitlines()
-    assert any(re.search(rf"{running.task_id} +sleep\(60\) +running +\d+ s", line) for line in lines)
+    assert any(re.search(rf"{running.task_id} +sleep +running +\d+ s", line) for line in lines)
     assert any(re.search(rf"{waiting.task_id} +a name of two lines, .*… +queued +\d+ s", line) for line in lines)
 
 
@@ -381,6 +381,20 @@ def test_stop_all_ends_clusters_alone(
         assert executor.submit(abs, -1).result(SAFETY) == 1
         assert main(["stop", "--all", "--force"]) == 0
         assert capsys.readouterr().out == f"ended {own}\n"
+
+
+def test_the_name_of_a_script_may_be_no_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"ipc://{tmp_path}/gone\udcff"
+    found = connection_file.ConnectionInfo(address, address, os.getpid(), None, 1.0, "script", 7, "\udcff.py", True)
+    monkeypatch.setattr(user_engines, "engines", lambda: [found])
+    assert main(["status"]) == main(["status", "--json"]) == main(["tasks"]) == 0
+    assert main(["stop", address]) == 1
+    said = capsys.readouterr()
+    assert "script \\udcff.py (7)" in said.out
+    assert '"title": "\\\\udcff.py"' in said.out
+    assert "the script \\udcff.py (process 7)" in said.err
 
 
 def test_a_protected_cluster_needs_force(capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,7 +159,8 @@ def test_out_of_a_task_that_fails_or_is_cancelled_changes_nothing(k: Kernel) -> 
 def test_a_cell_reads_a_name_that_a_running_cell_will_bring(k: Kernel) -> None:
     promise = "%%scaler --out {0} --progress-after 0\nimport time\ntime.sleep(0.2)\n{0} = 41"
     k.run(promise.format("promised").replace("0.2", "20"))
-    for reads in ("promised + 1", "%%scaler\npromised + 1"):
+    magics = ("%scaler submit promised + 1", "%scaler submit max(promised, 1)", "%scaler map str, [promised]")
+    for reads in ("promised + 1", "%%scaler\npromised + 1", *magics, "%%scaler --in promised\n1"):
         executed = k.run(reads)
         assert executed.error.startswith("NameError")
         assert "promised will come from task " in executed.error + executed.text
@@ -169,6 +170,15 @@ def test_a_cell_reads_a_name_that_a_running_cell_will_bring(k: Kernel) -> None:
     assert "wait_for_names takes on or off" in k.run("%scaler config wait_for_names=1").text
     assert "wait_for_names=on" in k.run("%scaler config wait_for_names=on").text
     assert k.run("print(promised + 1)").text == "42\n"
+    for reads, value in (
+        ("fut = %scaler submit brought + 1", 42),
+        ("futs = %scaler map lambda n: n + 1, [brought]\nfut = futs[0]", 42),
+        ("brought = 1\nfut = %scaler submit brought + 1", 2),
+    ):
+        k.run("brought = None\ndel brought")
+        k.run(promise.format("brought"))
+        executed = k.run(f"{reads}\nprint(fut.result())")
+        assert executed.text == f"{value}\n", executed.error
     k.run(promise.format("more"))
     k.run("%%scaler --out most --progress-after 0\nmost = more + 1")
     assert k.run("print(most)\nmost = 'mine'").text == "42\n"

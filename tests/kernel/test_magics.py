@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import runpy
@@ -452,3 +453,14 @@ def test_completion(k: Kernel) -> None:
     for commented in ("%scaler submit add(1)  # matr", "%scaler cancel add # time.sl", "%%scaler --wait # --o"):
         assert not {"matrix", "time.sleep", "--out"} & set(complete(k, commented)[0]), commented
     assert "matrix" in complete(k, "print(matr")[0]
+
+
+def test_other_clients_are_told_no_code(k: Kernel) -> None:
+    k.run("a = %scaler submit time.sleep(600) or 's3cret'\nb = %scaler submit [time.sleep(600), 's3cret']")
+    k.run("c = %scaler submit --name 'a (name)' time.sleep(600)")
+    k.run("%%scaler --progress-after 0\nkey = 's3cret'\ntime.sleep(600)")
+    k.run("d = _\nfrom scaler_notebook.cli.user_engines import task_forms")
+    address = json.loads(k.run("%scaler status --json").text)["engine"]["address"]
+    executed = k.run(f"print([task['call'] for engine in task_forms({address!r}) for task in engine['tasks']])")
+    assert sorted(ast.literal_eval(executed.text)) == sorted(["time.sleep", "…", "a (name)", "key"]), executed.error
+    k.run("for future in (a, b, c, d): future.cancel()")

@@ -21,7 +21,7 @@ from scaler_notebook.engines.local.scheduler.core.overview import MAX_LISTED
 from scaler_notebook.engines.local.scheduler.core.process_deaths import MAX_DISPATCHES
 from scaler_notebook.engines.local.scheduler.core.state.records import TaskRecord
 from scaler_notebook.engines.local.scheduler.core.states import TABLE, TaskAction, TaskStage
-from scaler_notebook.engines.local.scheduler.core.task_briefs import ACTIVITIES
+from scaler_notebook.engines.local.scheduler.core.task_briefs import ACTIVITIES, public_name
 from scaler_notebook.engines.local.scheduler.core.transitions import ANNOUNCE_AFTER
 from scaler_notebook.engines.scheduling import task_events
 from scaler_notebook.engines.scheduling.retry import FIRST_BACKOFF, LONGEST_BACKOFF
@@ -1256,13 +1256,31 @@ def test_any_client_may_know_of_the_first_tasks_of_all_those_that_run_before_tho
     assert found.tasks == (
         TaskBrief("runs", "", TaskActivity.RUNNING, start, start + 5, 7),
         TaskBrief("ends", "", TaskActivity.CANCELLING, start, start + 5, 8),
-        TaskBrief("waits", "f()", TaskActivity.QUEUED, start),
+        TaskBrief("waits", "f", TaskActivity.QUEUED, start),
     )
     for number in range(MAX_LISTED):
         core.submit(b"me", task(str(number)))
     found = core.overview.unfinished()
     assert (len(found.tasks), found.omitted) == (MAX_LISTED, 3)
     assert ACTIVITIES.keys() == set(TaskStage) - {TaskStage.OVER}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_named", "told"),
+    [
+        ("Model.fit(DataFrame, key='s3cret')", False, "Model.fit"),
+        ("<lambda>('s3cret')", False, "<lambda>"),
+        ("größe(3)", False, "größe"),
+        ("f × 100", False, "f × 100"),
+        ("password = 's3cret' …", False, "password"),
+        ("'s3cret'.join(parts)", False, "…"),
+        ("3 + f(x)", False, "…"),
+        ("", False, ""),
+        ("connect('here')", True, "connect('here')"),
+    ],
+)
+def test_no_other_client_is_told_the_arguments_of_a_task(name: str, is_named: bool, told: str) -> None:
+    assert public_name(TaskOptions(name, is_named=is_named)) == told
 
 
 def test_a_task_that_waits_for_its_reader_lends_its_slot() -> None:

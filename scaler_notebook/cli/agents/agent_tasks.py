@@ -1,31 +1,37 @@
 """The tasks that agents have started over one connection, on any engines of the user's."""
 
+import linecache
+import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from scaler_notebook.cli.user_engines import engine_forms, task_forms
+from scaler_notebook.cli.user_engines import at, engine_forms, task_forms
 from scaler_notebook.client.executor import NotebookExecutor
 from scaler_notebook.client.futures.completion import wait
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.session_log.history import HistoryRecord, record_form
-from scaler_notebook.protocol.encoding.json_forms import failure_form, shortened
-from scaler_notebook.protocol.errors import EngineStartError
+from scaler_notebook.client.submission.call_text import CodeText
+from scaler_notebook.protocol.encoding.json_forms import escaped, shortened, text_of
+from scaler_notebook.protocol.errors import EngineError
 from scaler_notebook.task.calls.by_name import call_by_name
 from scaler_notebook.task.calls.notebook_cells import run_cells, show_source
 
 from .mistakes import AgentMistake
-from .notebook_file import cells_of
+from .notebook_file import cells_of, file_at
 
 MAX_TEXT = 100_000  # characters of a result: what an agent reads, it pays for
 MAX_KEPT = 1000  # tasks that have ended and can still be asked for
 CLOSE_TIMEOUT = 5.0  # seconds for the cancels at the end
 
+# The last lines of a traceback: in front of a SyntaxError stand the file and the code, and a message may have lines.
+HEADLINE = re.compile(r"^(?:[\w<>]+\.)*(\w+)(?:: |\n|\Z)(.*)", re.MULTILINE | re.DOTALL)
+
 Form = dict[str, Any]
 
 
 class AgentTasks:
-    """The clients that agents are of the user's engines, and what they have started.
+    """The clients that agents are of the user's engines, and what they have started; any thread may call it.
 
     Parameters
     ----------
@@ -35,12 +41,17 @@ class AgentTasks:
 
     def __init__(self, address: str | None = None) -> None:
         self._address = address
+        self._mutex = threading.Lock()  # of all that follows; nothing waits while it is held
         self._executors: dict[str | None, NotebookExecutor] = {}  # by address
         self._futures: dict[str, ScalerFuture[Any]] = {}  # by task id, the oldest first
+        self._is_closed = False
 
     def close(self) -> None:
-        """Cancel what is unfinished, and leave the engines; one of their own ends."""
-        for executor in self._executors.values():
+        """Start nothing more, cancel what is unfinished, and leave the engines; one of their own ends."""
+        with self._mutex:
+            self._is_closed = True
+            executors = list(self._executors.values())
+        for executor in executors:
             executor.disconnect(CLOSE_TIMEOUT)
 
     # ------------------------------------------------------------------ starting
@@ -62,8 +73,8 @@ class AgentTasks:
         module, colon, path = function.partition(":")
         if not colon or not all(part.isidentifier() for part in [*module.split("."), *path.split(".")]):
             raise AgentMistake(f"{function!r} names no function: package.module:function does")
-        words = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in keywords.items())]
-        title = shortened(f"{path}({', '.join(words)})", 200)
+        words = [*map(text_of, arguments), *(f"{name}={text_of(value)}" for name, value in keywords.items())]
+        title = CodeText(shortened(f"{path}({', '.join(words)})", 200))
         return self._start(call_by_name, [function, list(arguments), dict(keywords), MAX_TEXT], title, options)
 
     def start_cell(self, path: str, index: int, earlier: bool, options: Mapping[str, Any]) -> Form:
@@ -80,7 +91,7 @@ class AgentTasks:
         options
             As for :meth:`start_call`.
         """
-        file = Path(path).expanduser().absolute()
+        file = file_at(path)
         cells = cells_of(file, index, earlier)
         for cell in cells:
             show_source(str(file), *cell)  # tracebacks are made here
@@ -100,30 +111,36 @@ class AgentTasks:
         options
             As for :meth:`start_call`.
         """
+        executor = self._executor(options.get("engine"))
+        with self._mutex:
+            linecache.checkcache()  # tracebacks have the project's lines, and it is edited between tasks
         try:
-            executor = self._executor(options.get("engine"))
             limit = options.get("run_timeout")
             future = executor.submit_verbose(function, arguments, name=title, run_timeout=limit)
-        except (EngineStartError, ValueError, TypeError) as error:
+        except (EngineError, RuntimeError, ValueError, TypeError) as error:
             raise AgentMistake(str(error)) from error
-        self._futures[future.task_id] = future
-        ended = [task_id for task_id, each in self._futures.items() if each.done()]
-        for task_id in ended[: max(0, len(ended) - MAX_KEPT)]:
-            del self._futures[task_id]
+        with self._mutex:
+            self._futures[future.task_id] = future
+            ended = [task_id for task_id, each in self._futures.items() if each.done()]
+            for task_id in ended[: max(0, len(ended) - MAX_KEPT)]:
+                del self._futures[task_id]
         return self.form(future)
 
     def _executor(self, address: str | None) -> NotebookExecutor:
-        """Return the executor for an engine; a new one if the last one has lost its engine.
+        """Return the executor for an engine, which connects with its first task.
 
         Parameters
         ----------
         address
             The engine; None for the one that was named when the server was started.
         """
-        address = address if address is not None else self._address
-        if address not in self._executors:
-            self._executors[address] = NotebookExecutor(address, stream_output=False)
-        return self._executors[address]
+        address = _normal(address) if address is not None else self._address
+        with self._mutex:
+            if self._is_closed:
+                raise AgentMistake("the connection is closed: no more tasks are started")
+            if address not in self._executors:
+                self._executors[address] = NotebookExecutor(address, stream_output=False)
+            return self._executors[address]
 
     # ------------------------------------------------------------------ looking
 
@@ -132,7 +149,8 @@ class AgentTasks:
         form = record_form(HistoryRecord(future, lambda characters: None))
         said = future.progress
         progress = None if said is None else {"done": said.done, "total": said.total, "note": said.note}
-        return {**form, "progress": progress, "refused_to_stop": future.refused}
+        found: Form = escaped({**form, "progress": progress, "refused_to_stop": future.refused})
+        return found
 
     def status(self, task_id: str, characters: int, stack: bool = False) -> Form:
         """Return the state of a task, and the end of what it has written.
@@ -148,8 +166,8 @@ class AgentTasks:
         """
         future = self.find(task_id)
         output, is_cut = future.last_output(max(0, min(characters, MAX_TEXT)))
-        form = {**self.form(future), "output": output, "output_is_cut": is_cut}
-        return {**form, "stack": _stack_text(future)} if stack else form
+        form = {**self.form(future), "output": escaped(output), "output_is_cut": is_cut}
+        return {**form, "stack": escaped(_stack_text(future))} if stack else form
 
     def result(self, task_id: str, seconds: float) -> Form:
         """Return the state of a task with its ``result`` or ``error``, as far as it has one.
@@ -166,14 +184,19 @@ class AgentTasks:
         return self.outcome(future)
 
     def outcome(self, future: ScalerFuture[Any]) -> Form:
-        """Return the state of a task with its ``result`` or ``error``, as far as it has one now."""
+        """Return the state of a task with its ``result`` or ``error``, as far as it has one now.
+
+        An error is told in words: the exception itself, which would import the project here, is not loaded.
+        """
         form = self.form(future)
         if not future.done() or future.cancelled():
             return form
-        if (error := future.exception()) is not None:
-            failure = failure_form(error)
-            return {**form, "error": {name: shortened(text, MAX_TEXT) for name, text in failure.items()}}
-        return {**form, "result": future.result()}
+        if (failure := future.failure) is None:
+            return {**form, "result": future.result()}
+        found = HEADLINE.search(failure.headline)
+        kind, message = found.groups() if found is not None else ("", failure.headline)
+        error = {"type": kind, "message": message, "traceback": failure.traceback}
+        return {**form, "error": {name: shortened(escaped(text), MAX_TEXT) for name, text in error.items()}}
 
     def cancel(self, task_id: str, force: bool, seconds: float) -> Form:
         """Cancel a task and wait for what really becomes of it; return its state then.
@@ -200,11 +223,16 @@ class AgentTasks:
         address
             Those of this engine alone; None for all.
         """
-        here = [self.form(future) for future in self._futures.values()]
+        asked = _normal(address) if address is not None else None
+        with self._mutex:
+            started = list(self._futures.values())
         try:
-            return {"mine": here, "engines": task_forms(address)}
-        except ValueError as error:
+            there = task_forms(asked)
+        except ValueError as error:  # it has ended since
             raise AgentMistake(str(error)) from None
+        for task in (task for engine in there for task in engine["tasks"] or ()):
+            del task["pid"]
+        return {"mine": [self.form(future) for future in started], "engines": there}
 
     def engines(self) -> list[Form]:
         """Return the user's engines on this machine."""
@@ -218,7 +246,9 @@ class AgentTasks:
         AgentMistake
             No such task was started here.
         """
-        if task_id not in self._futures:
+        with self._mutex:
+            future = self._futures.get(task_id)
+        if future is None:
             other = _belongs_to_other(task_id, task_forms(None))
             words = (
                 "belongs to another client: list_tasks tells its state, and only who has started it gets more"
@@ -226,7 +256,25 @@ class AgentTasks:
                 else "was not started over this connection; list_tasks tells which were"
             )
             raise AgentMistake(f"the task {task_id!r} {words}")
-        return self._futures[task_id]
+        return future
+
+
+def _normal(address: str) -> str:
+    """Return the address of one of the user's engines as the engine itself has it.
+
+    Raises
+    ------
+    AgentMistake
+        None of them is there; an agent reaches no others.
+    """
+    try:
+        (engine,) = at(address)
+    except (ValueError, TypeError):
+        raise AgentMistake(
+            f"none of the user's engines on this machine has the address {address!r}, and agents reach no others: "
+            "list_engines tells their addresses; null is the default engine"
+        ) from None
+    return engine.address
 
 
 def _stack_text(future: ScalerFuture[Any]) -> str:

@@ -3,6 +3,7 @@
 Whatever may wait runs on a thread, so that one request holds up no other.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from anyio.to_thread import run_sync
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from scaler_notebook import __version__
 from scaler_notebook.cli import user_engines
+from scaler_notebook.protocol.encoding.json_forms import text_of
 from scaler_notebook.suggestions import did_you_mean
 
 from .agent_tasks import AgentTasks, Form
@@ -38,10 +40,23 @@ RUNS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_h
 STOPS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
 
 Engine = Annotated[str | None, Field(description="address of an engine as list_engines shows it; null: the default")]
-Limit = Annotated[float | None, Field(description="seconds after whose end the task is stopped; null: none", gt=0)]
 TaskId = Annotated[str, Field(description="id of a task that was started over this connection")]
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+def _number(value: Any) -> Any:
+    """Return what is to be a number; raise a ValueError for true and false, which would pass for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+Number = BeforeValidator(_number)
+Limit = Annotated[
+    float | None, Number, Field(description="seconds after whose end the task is stopped; null: none", gt=0)
+]
 
 
 def run(address: str | None) -> int:
@@ -90,7 +105,7 @@ class StrictServer(MCPServer[Any]):
         for tool in await self.list_tools():
             known = list(tool.input_schema["properties"]) if tool.name == name else arguments
             for wrong in arguments.keys() - known:
-                others = did_you_mean(wrong, known) or f": it has {', '.join(known)}"
+                others = did_you_mean(wrong, known) or f": it has {', '.join(known) or 'none'}"
                 raise ToolError(f"{name} has no argument {wrong!r}{others}")
         return await super().call_tool(name, arguments, context)
 
@@ -137,7 +152,7 @@ def build(tasks: AgentTasks) -> MCPServer[Any]:
     @server.tool(annotations=RUNS)
     async def start_cell(
         path: Annotated[str, Field(description="a notebook's file, .ipynb")],
-        index: Annotated[int, Field(description="which cell, of all cells in the file; the first is 0", ge=0)],
+        index: Annotated[int, Number, Field(description="which cell, of all cells in the file; the first is 0", ge=0)],
         include_earlier: Annotated[
             bool, Field(description="run the code cells before it first, in the same task: for the names that it reads")
         ] = False,
@@ -154,7 +169,7 @@ def build(tasks: AgentTasks) -> MCPServer[Any]:
     @server.tool(annotations=LOOKS)
     async def task_status(
         task: TaskId,
-        output_characters: Annotated[int, Field(description="how much of the end of its output", ge=0)] = 2000,
+        output_characters: Annotated[int, Number, Field(description="how much of the end of its output", ge=0)] = 2000,
         stack: Annotated[bool, Field(description="tell its Python stack as well: where it is now; it runs on")] = False,
     ) -> Form:
         """Tell a task's state, progress, times, and the end of what it has printed."""
@@ -163,7 +178,9 @@ def build(tasks: AgentTasks) -> MCPServer[Any]:
     @server.tool(annotations=LOOKS)
     async def task_result(
         task: TaskId,
-        wait_seconds: Annotated[float, Field(description="how long to wait for its end", ge=0, le=MAX_WAIT)] = 0,
+        wait_seconds: Annotated[
+            float, Number, Field(description="how long to wait for its end", ge=0, le=MAX_WAIT)
+        ] = 0,
     ) -> Form:
         """Fetch a task's state, with its result or error as far as it has one.
 
@@ -183,8 +200,11 @@ def build(tasks: AgentTasks) -> MCPServer[Any]:
 
 
 async def _on_thread(call: Callable[[], T]) -> T:
-    """Make a call on a thread; a mistake of the agent's is told to it, and is no fault of the server."""
+    """Make a call on a thread; tell the agent its mistakes, and the server's faults, which the SDK would hide."""
     try:
         return await run_sync(call, abandon_on_cancel=True)
     except AgentMistake as mistake:
         raise ToolError(str(mistake)) from None
+    except Exception as fault:
+        log.exception("a fault of the server's")
+        raise ToolError(f"a fault of scaler-notebook's: {type(fault).__name__}: {text_of(fault, str)}") from fault

@@ -78,7 +78,7 @@ class PreviewRequests:
             return
         from scaler_notebook.task.display import preview  # here, so that no first task waits for it
 
-        options = TaskOptions(f"a preview of {future.call or future.task_id}", priority=PRIORITY)
+        options = TaskOptions(f"a preview of {future.task_id}", priority=PRIORITY, is_named=True)
         asked: ScalerFuture[None] = ScalerFuture(session.new_id("p"), options.name, session, CancelPolicy(GRACE))
         asked.is_listed = False
         asked.watch(_PreviewWatcher(future, session.call_at))

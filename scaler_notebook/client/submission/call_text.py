@@ -10,6 +10,12 @@ NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 LITERALS = (int, float, bool, complex, str, bytes, type(None))
 
 
+class CodeText(str):
+    """A text of code that stands for a task which nobody has named; as a call's, it is for the task's own client."""
+
+    __slots__ = ()
+
+
 def call_text(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """Return a call as text, with literals as they are and every other argument by its type.
 

@@ -17,7 +17,7 @@ from scaler_notebook.protocol.twins import maker
 from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.wording import sentence
 
-from .call_text import for_browsers, shorten
+from .call_text import CodeText, for_browsers, shorten
 from .checked_values import MAX_AMOUNT, checked_bytes, checked_integer, checked_seconds, shown
 
 MIN_PRIORITY, MAX_PRIORITY = -(2**63), 2**63 - 1  # what a message can hold
@@ -153,8 +153,9 @@ def task_options(
     memory = _checked_memory(resources)
     limit = 0 if memory_limit is None else checked_bytes("memory_limit", memory_limit)
     parts = _checked_gpus(gpus)
+    named = name is not None and not isinstance(name, CodeText)
     return TaskOptions(
-        text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit, run_seconds, parts
+        text, priority, retries, seconds, as_tuple(needs), errors, deaths, memory, limit, run_seconds, parts, named
     )
 
 

@@ -62,7 +62,7 @@ class TaskBrief:
     task_id
         The id of the task.
     name
-        The text for a person, as in ``TaskOptions``.
+        The text for a person: as in ``TaskOptions`` for the task's own client, without arguments for any other.
     activity
         The state of it now.
     submitted, started
@@ -177,6 +177,8 @@ class TaskOptions:
         Seconds from the start of each try until the client cancels the task, 0 for never. Engines need not look at it.
     gpus
         What the task takes of the engine's devices, in hundredths of one.
+    is_named
+        Whether the user chose the name. Any other has arguments or code in it, which is for the task's own client.
     """
 
     name: str = ""
@@ -190,6 +192,7 @@ class TaskOptions:
     memory_limit: int = 0
     run_timeout: float = 0.0
     gpus: int = 0
+    is_named: bool = False
 
 
 @frozen

@@ -8,7 +8,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -55,11 +55,16 @@ def call_by_name(
 
 
 @contextlib.contextmanager
-def project_as_it_is() -> Iterator[None]:
+def project_as_it_is(*more: str) -> Iterator[None]:
     """Have the modules under the working directory imported as their files are now, within the ``with`` block.
 
     If one of those that were imported in earlier blocks has been edited, all of them are forgotten: one that has not
     may hold what it has imported from one that has. What other tasks of the process have imported is left alone.
+
+    Parameters
+    ----------
+    more
+        Other directories whose modules are the project's, too.
     """
     if any(_stamp(module) != stamp for module, stamp in _imported.values()):
         for name, (module, _) in _imported.items():
@@ -67,15 +72,21 @@ def project_as_it_is() -> Iterator[None]:
                 del sys.modules[name]
         _imported.clear()
     importlib.invalidate_caches()  # a file may be younger than the directory's listing
-    before, here = set(sys.modules), os.path.join(os.getcwd(), "")
+    before, here = set(sys.modules), tuple(os.path.join(each, "") for each in (os.getcwd(), *more))
     try:
         yield
     finally:
         for name in sys.modules.keys() - before:
             module = sys.modules[name]
-            file = getattr(module, "__file__", None) or ""
-            if file.startswith(here) and "site-packages" not in file:
+            place = _place(module)
+            if place.startswith(here) and "site-packages" not in place:
                 _imported[name] = module, _stamp(module)
+
+
+def _place(module: ModuleType) -> str:
+    """Return a module's file; of a package without one (PEP 420) the first directory, or nothing."""
+    file, path = getattr(module, "__file__", None), getattr(module, "__path__", None)
+    return str(file or next(iter(path if isinstance(path, Iterable) else ()), ""))
 
 
 def _stamp(module: ModuleType) -> Stamp:

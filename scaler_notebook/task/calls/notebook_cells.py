@@ -39,13 +39,13 @@ def run_cells(path: str, cells: Sequence[tuple[int, str]], limit: int | None) ->
     from scaler_notebook.task.display import displays  # in the task process alone
 
     directory = os.path.dirname(path)
-    os.chdir(directory)
-    sys.path.insert(0, directory)
     namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
     shell = displays.task_shell()
     if displays.is_tasks_own(shell):
         shell.user_ns = namespace
-    with project_as_it_is(), shell.builtin_trap:
+    with project_as_it_is(directory), shell.builtin_trap:  # from the project's directory, before that changes
+        os.chdir(directory)
+        sys.path.insert(0, directory)
         for index, source in cells:
             namespace.pop(VALUE, None)
             completed(eval(_compiled(shell, path, index, source), namespace))  # a coroutine, if the cell awaits

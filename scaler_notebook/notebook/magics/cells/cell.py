@@ -170,7 +170,7 @@ def _collect_values(shell: Any, found: names.NameUsage, given: tuple[str, ...]) 
     namespace = shell.user_ns
     for name in given:
         if name not in namespace:
-            raise NameError(f"--in {name}: name {name!r} is not defined{did_you_mean(name, namespace)}")
+            raise NameError(f"--in {name}: name {name!r} is not defined{did_you_mean(name, namespace)}", name=name)
     values = {}
     for name in (*found.reads, *given):
         if name in namespace and not (name in IPYTHON_NAMES and _is_ipython_own(shell, name)):

@@ -28,7 +28,7 @@ class NameUsage(NamedTuple):
         The cell may read and assign other names: it imports everything of some module.
     mentions
         Names that may be read by a magic or a shell command, whose text is no Python: ``!echo $name``, ``%time
-        f(name)``.
+        f(name)``, ``%scaler submit f(name)``.
     """
 
     reads: tuple[str, ...]
@@ -192,6 +192,8 @@ def _symbol_table(statements: list[ast.stmt]) -> symtable.SymbolTable:
 
 CODE_MAGICS = ("time", "timeit", "prun", "memit", "mprun", "lprun")  # magics whose argument is code
 MAGIC_OPTIONS = re.compile(r"^(?:-\w+(?:\s+\d+)?\s+)+")
+# The commands of ``%scaler`` whose argument is an expression, and their options, each of which has a value.
+SUBMITS = re.compile(r"""\s*(?:submit|map)\s+(?:--[\w-]+(?:=|\s+)(?:'[^']*'|"[^"]*"|[^\s'"])+\s+)*(.*)""", re.DOTALL)
 EXPANDED_BY_IPYTHON = re.compile(r"\$(\w+)|\{([^{}]*)\}")  # ``$name`` and ``{expression}``
 
 
@@ -213,15 +215,16 @@ def _names_in_magics(tree: ast.Module) -> tuple[Names, Names]:
         match node:
             case ast.Call(ast.Attribute(ast.Call(ast.Name("get_ipython")), method), arguments):
                 texts = [a.value for a in arguments if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-                code = [
-                    part for found in EXPANDED_BY_IPYTHON.findall(texts[-1] if texts else "") for part in found if part
-                ]
-                if method == "run_line_magic" and texts[0] in CODE_MAGICS:
-                    code.append(MAGIC_OPTIONS.sub("", texts[-1]))
-                for part in code:
-                    found = _analyse_text(part)
-                    mentions |= frozenset(found.reads)
-                    assigned |= frozenset(found.assigns)
+                # IPython expands a cell magic's line alone: its body is for the magic.
+                name, line = ([*texts, "", ""] if method.startswith("run_") else ["", *texts, ""])[:2]
+                code = [part for found in EXPANDED_BY_IPYTHON.findall(line) for part in found if part]
+                if method == "run_line_magic" and name in CODE_MAGICS:
+                    code.append(MAGIC_OPTIONS.sub("", line))
+                elif method == "run_line_magic" and name == "scaler" and (found := SUBMITS.match(line)):
+                    code += [found[1], re.sub(r"\s+", ", ", found[1], count=1)]  # ``map f xs`` is ``map f, xs``
+                for usage in map(_analyse_text, code):
+                    mentions |= frozenset(usage.reads)
+                    assigned |= frozenset(usage.assigns)
     return mentions, assigned
 
 

@@ -106,7 +106,8 @@ class _Waiting(ast.NodeTransformer):
         """Add the wait to a cell, if the cell reads such a name."""
         if not isinstance(node, ast.Module) or not node.body or not settings.wait_for_names:
             return node
-        if names := self._promised.awaited(analyse_names(node).reads):
+        found = analyse_names(node)
+        if names := self._promised.awaited([*found.reads, *found.mentions]):
             call = f"__import__({__name__!r}, fromlist=['']).PROMISED.wait_for({', '.join(map(repr, names))})"
             (first,) = ast.parse(call).body
             for part in ast.walk(first):

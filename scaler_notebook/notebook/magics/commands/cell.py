@@ -9,6 +9,7 @@ from typing import Any
 from IPython.display import display
 
 from scaler_notebook.client.futures.future import ScalerFuture
+from scaler_notebook.client.submission.call_text import CodeText
 from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.notebook.magics import session_executor
 from scaler_notebook.notebook.magics.cells.cell import PreparedCell, prepare_cell
@@ -93,7 +94,7 @@ def run(shell: Any, line: str, body: str) -> ScalerFuture[Any] | None:
     prepared = prepare_cell(shell, f"%%scaler {line}".rstrip(), body, options.given, options.out)
     for name, size in prepared.large:
         print(f"{name} has {size / 1e9:.1f} GB: it is copied to where tasks read it; again only if it has changed")
-    future = _submit_cell(prepared, {"name": prepared.title, **wanted}, options.force_copy)
+    future = _submit_cell(prepared, {"name": CodeText(prepared.title), **wanted}, options.force_copy)
     future.shows_result = False
     patience = settings.progress_after if options.progress_after is None else options.progress_after
     undisturbed = settle(future, patience)

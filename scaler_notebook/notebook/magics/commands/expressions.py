@@ -50,7 +50,7 @@ def parse_call(expression: str, namespace: dict[str, Any]) -> ParsedCall:
     body = _parse(expression).body
     missing = [name for name in _globals(expression) if name not in namespace and name not in _builtins(namespace)]
     if missing:
-        raise NameError(f"name {missing[0]!r} is not defined; nothing was submitted")
+        raise NameError(f"name {missing[0]!r} is not defined; nothing was submitted", name=missing[0])
     if isinstance(body, ast.Call):
         return _evaluate([body.func, *body.args], body.keywords, namespace, expression)
     function = eval(compile(f"lambda: (\n{expression}\n)", _register_source("\n" + expression), "eval"), namespace)

@@ -5,6 +5,7 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.client.submission.call_text import CodeText
 from scaler_notebook.notebook.magics import session_executor
 
 from . import expressions
@@ -28,7 +29,7 @@ def submit(shell: Any, options: argparse.Namespace) -> ScalerFuture[Any]:
         The arguments, parsed by a parser of :func:`add_submit_arguments`.
     """
     __tracebackhide__ = True
-    wanted = {"name": options.EXPRESSION, **submit_options(options)}
+    wanted = {"name": CodeText(options.EXPRESSION), **submit_options(options)}
     call = expressions.parse_call(options.EXPRESSION, shell.user_ns)
     return session_executor.current().submit_verbose(call.function, call.args, call.kwargs, **wanted)
 

@@ -6,7 +6,7 @@ from scaler_notebook.protocol.messages import ClientContext, EngineStatus, Engin
 
 from .state.scheduler_state import SchedulerState
 from .states import TaskStage
-from .task_briefs import unfinished_brief
+from .task_briefs import public_brief
 from .transitions import start_due
 
 MAX_LISTED = 1000  # tasks of one answer: a few hundred kilobytes
@@ -95,7 +95,7 @@ class Overview:
         running = {found.task.task_id: found for found in held.values() if found.stage is not TaskStage.OVER}
         waiting = (record for task_id, record in records.items() if task_id not in running)
         listed = list(islice(chain(running.values(), waiting), MAX_LISTED))
-        return EngineTasks(tuple(map(unfinished_brief, listed)), len(records) - len(listed))
+        return EngineTasks(tuple(map(public_brief, listed)), len(records) - len(listed))
 
     @property
     def contexts(self) -> dict[bytes, ClientContext]:

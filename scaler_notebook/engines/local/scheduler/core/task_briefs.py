@@ -1,6 +1,9 @@
 """Tasks in brief, as clients are told of them."""
 
-from scaler_notebook.protocol.messages import TaskActivity, TaskBrief
+import re
+from dataclasses import replace
+
+from scaler_notebook.protocol.messages import TaskActivity, TaskBrief, TaskOptions
 
 from .state.records import TaskRecord
 from .states import TaskStage
@@ -16,9 +19,12 @@ ACTIVITIES = {
     TaskStage.ENDING: TaskActivity.CANCELLING,
 }
 
+# What a call or code begins with: a function, or a name that is assigned; "× 100" says how many calls a chunk has.
+LEADING_NAME = re.compile(r"(?:<lambda>|[^\W\d][\w.]*)(?: × \d+$)?")
+
 
 def unfinished_brief(record: TaskRecord) -> TaskBrief:
-    """Return what a client may know of a task that is not over."""
+    """Return what a task's own client may know of it while it is not over."""
     task, activity = record.task, ACTIVITIES[record.stage]
     started, process = (0.0, 0) if activity is TaskActivity.QUEUED else (record.started, record.process)
     return TaskBrief(
@@ -26,8 +32,21 @@ def unfinished_brief(record: TaskRecord) -> TaskBrief:
     )
 
 
+def public_brief(record: TaskRecord) -> TaskBrief:
+    """Return what any client may know of a task that is not over: no arguments, which may be passwords."""
+    return replace(unfinished_brief(record), name=public_name(record.task.options))
+
+
+def public_name(options: TaskOptions) -> str:
+    """Return the name that the user chose for a task, or that of the function which it calls."""
+    if options.is_named or not options.name:
+        return options.name
+    found = LEADING_NAME.match(options.name)
+    return found[0] if found is not None else "…"
+
+
 def ended_brief(record: TaskRecord, activity: TaskActivity, ended: float) -> TaskBrief:
-    """Return what a client may know of a task that is over.
+    """Return what a task's own client may know of it when it is over.
 
     Parameters
     ----------
