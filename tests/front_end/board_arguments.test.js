@@ -9,7 +9,7 @@ import { rowsOf } from "./board_messages.js";
 function shownOf(calls) {
   const rows = rowsOf(calls.map((call) => ({ call })));
   const found = makeArguments(rows);
-  found.look();
+  found.look([...calls.keys()]);
   return [found.heading(), ...calls.map((_, i) => found.shown(i))];
 }
 
@@ -35,9 +35,22 @@ test("rows show their calls where these are of several functions, all alike, or 
 test("rows that come later are looked at, too", () => {
   const rows = rowsOf([{ call: "fit(1)" }, { call: "fit(2)" }]);
   const found = makeArguments(rows);
-  found.look();
+  found.look([0, 1]);
   assert.equal(found.heading(), "fit(…)");
   Object.assign(rows, rowsOf([{ call: "fit(1)" }, { call: "load(2)" }]));
-  found.look();
+  found.look([0, 1]);
   assert.equal(found.heading(), "");
+});
+
+test("rows that are not shown do not count, and those that have gone meanwhile go on counting", () => {
+  const rows = rowsOf(["fit(X, 1)", "load(7)", "fit(X, 2)", "fit(Y, 2)"].map((call) => ({ call })));
+  const found = makeArguments(rows);
+  found.look([0, 1, 2, 3]);
+  assert.equal(found.heading(), "");
+  found.look([0, 2], "only fit");
+  assert.deepEqual([found.heading(), found.shown(0), found.same()], ["fit(…)", "1", "X"]);
+  found.look([2, 3], "only fit");
+  assert.deepEqual([found.shown(3), found.same()], ["Y, 2", ""]);
+  found.look([1], "only load");
+  assert.deepEqual([found.heading(), found.shown(1)], ["", "load(7)"]);
 });

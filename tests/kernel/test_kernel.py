@@ -78,9 +78,10 @@ def test_a_card_shows_itself_and_its_end(running_kernel: Kernel) -> None:
     assert row["call"] == "work(60)"
     if "at it" not in row["output"]:  # its end takes a while from then on
         k.until(lambda m: (row := row_of(m, comm)) is not None and "at it" in row["output"])
-    k.send_comm(comm, {"type": "output", "view": "mine", "from": 3})
+    k.send_comm(comm, {"type": "output", "view": "mine", "question": 1, "rewrites": 0, "from": 3})
     answer = k.until(lambda m: m["content"].get("data", {}).get("content", {}).get("type") == "output")
-    assert answer["content"]["data"]["content"] == {"type": "output", "view": "mine", "from": 3, "text": "it\n"}
+    told = {"type": "output", "view": "mine", "question": 1, "rewrites": 0, "from": 3, "text": "it\n"}
+    assert answer["content"]["data"]["content"] == told
     k.send_comm(comm, {"type": "cancel", "force": False})
     wait_for_row(k, comm, "cancelling")
     static = wait_for_static(k, "cancelled: stopped")

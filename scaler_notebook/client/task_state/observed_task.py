@@ -292,6 +292,11 @@ class ObservedTask(Future):  # type: ignore[type-arg]  # generic for type checke
         """How many displays the task has made, those that it cleared included."""
         return self._output.displayed
 
+    @property
+    def output_rewrites(self) -> int:
+        """How often text among :meth:`outputs` has been cleared by the task, or cut for its length."""
+        return self._output.rewrites
+
     def outputs(self) -> tuple[Piece, ...]:
         """Return text as ``(stream, text)`` and :class:`~.output.Display`, in the order in which the task made them.
 

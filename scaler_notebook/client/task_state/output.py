@@ -82,7 +82,17 @@ class _DisplaySlot:
 class Output:
     """The output of one task, written by the agent's thread, read by any. The engine bounds how large it can get."""
 
-    __slots__ = ("__weakref__", "_clear_on_next", "_places", "_shown", "_size", "_texts", "displayed", "over")
+    __slots__ = (
+        "__weakref__",
+        "_clear_on_next",
+        "_places",
+        "_shown",
+        "_size",
+        "_texts",
+        "displayed",
+        "over",
+        "rewrites",
+    )
 
     def __init__(self) -> None:
         self.over = False  # whether the task has ended
@@ -92,6 +102,7 @@ class Output:
         self._places: dict[str, list[_DisplaySlot]] = {}  # the slots among them, by display id
         self._clear_on_next = False
         self.displayed = 0  # how many displays came, those that were cleared included
+        self.rewrites = 0  # how often text that was shown has been cleared, or cut
 
     def add(self, stream: LogStream, text: str) -> None:
         """Keep text that the task has written.
@@ -151,6 +162,7 @@ class Output:
             self._texts = _cut(self._texts, kept, before)
             shown = sum(len(part[1]) for part in self._shown if not isinstance(part, _DisplaySlot))
             if shown > kept:
+                self.rewrites += 1
                 self._shown = _cut(self._shown, kept, shown)
         left = sum(len(text) for _, text in self._texts) + self._trim_displays(kept)
         less, self._size = self._size - left, left
@@ -184,6 +196,7 @@ class Output:
 
     def _clear(self) -> None:
         """Clear what is shown."""
+        self.rewrites += 1  # first: whoever reads this, and then the text, takes no new text for the old one's end
         self._shown, self._places = [], {}
 
     def logs(self) -> Logs:

@@ -103,6 +103,37 @@ export function keepKeys(root) {
 }
 
 /**
+ * Keep the keyboard's focus in a view when what has it is disabled or hidden: it goes to the nearest element around
+ * that can have it, where browsers would give it to the page.
+ *
+ * @param {HTMLElement} root of the view
+ */
+export function keepFocus(root) {
+  const unusable = ":disabled, [hidden]";
+
+  /** @param {EventTarget | null} focused what has the focus, or has just lost it to the page */
+  function keep(focused) {
+    if (!(focused instanceof HTMLElement) || focused === root || !root.contains(focused)) return;
+    if (!focused.closest(unusable)) return;
+    let around = focused;
+    do around = around.parentElement ?? root;
+    while (around !== root && (!around.hasAttribute("tabindex") || around.closest(unusable)));
+    if (!around.hasAttribute("tabindex")) {
+      around.tabIndex = -1; // until then a click beside the buttons leaves the focus where it is
+      around.addEventListener("blur", () => root.removeAttribute("tabindex"), { once: true });
+    }
+    around.focus({ preventScroll: true });
+  }
+
+  // A browser takes the focus away when it lays out the page, or not at all.
+  const observer = new MutationObserver(() => keep(document.activeElement));
+  observer.observe(root, { subtree: true, attributeFilter: ["disabled", "hidden"] });
+  root.addEventListener("focusout", ({ target, relatedTarget }) => {
+    if (!relatedTarget) queueMicrotask(() => document.activeElement === document.body && keep(target));
+  });
+}
+
+/**
  * Put a text on the clipboard, also in a page that came without encryption.
  *
  * @param {string} text

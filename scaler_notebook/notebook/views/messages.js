@@ -65,12 +65,15 @@
  * @typedef {object} OutputMessage from the kernel to a card that has asked for it: what the task has written
  * @property {"output"} type
  * @property {string} view the one that has asked
+ * @property {number} question that this answers, as the view has numbered it
+ * @property {number} rewrites how often text that was kept has been cleared, or cut
  * @property {number} from the character with which it begins, of all that is kept
  * @property {string | null} text null if nothing holds the future any more
  *
  * @typedef {{type: "usage", text: string}} UsageMessage from the kernel to a card: what the running task uses
  * @typedef {{type: "where", text: string, at: number}} WhereMessage the same: where it was at that time
  * @typedef {{type: "lost"}} LostMessage from a board to the card in its pane: the kernel has ended
+ * @typedef {{type: "answered"}} AnsweredMessage the same: a click on one of its buttons was answered
  *
  * @typedef {{type: "module"}} ModuleMessage from the kernel to a model whose page lacks its module; with one buffer,
  *   the JSON of `Packed` as gzip makes it
@@ -83,7 +86,9 @@
  * @typedef {{type: "cancel", force: boolean}} Cancel a click on Cancel or Kill
  * @typedef {{type: "retry"}} Retry a click on Retry
  * @typedef {{type: "cancel_earlier", force: boolean}} CancelEarlier the same for what an earlier run of the cell left
- * @typedef {{type: "output", view: string, from: number}} AskForOutput what is kept of it, from a character on
+ * @typedef {{question: number, rewrites: number, from: number}} OutputQuestion `from`: of text with so many `rewrites`;
+ *   of any other, all
+ * @typedef {{type: "output", view: string} & OutputQuestion} AskForOutput what is kept of it, from a character on
  * @typedef {{type: "where"}} Where a click on Where is it now?
  * @typedef {Cancel | Retry | CancelEarlier | AskForOutput | Where} CardRequest
  *

@@ -1,5 +1,6 @@
 /* Text with a terminal's escapes: its lines, its colours. terminal_style.py and terminal_screen.py do the same. */
 
+import { lengthOf, sliced } from "./code_points.js";
 import { h } from "./dom.js";
 
 /**
@@ -98,8 +99,8 @@ function cut(line, start, end = Infinity) {
   const found = [];
   let column = 0;
   for (const run of line) {
-    const text = run.text.slice(Math.max(0, start - column), Math.max(0, end - column));
-    column += run.text.length;
+    const text = sliced(run.text, Math.max(0, start - column), Math.max(0, end - column));
+    column += lengthOf(run.text);
     if (text) found.push({ ...run, text });
   }
   return found;
@@ -117,12 +118,12 @@ function makeScreen() {
   /** @param {string} text */
   function write(text) {
     const line = lines[row];
-    const length = line.reduce((sum, run) => sum + run.text.length, 0);
+    const [length, added] = [line.reduce((sum, run) => sum + lengthOf(run.text), 0), lengthOf(text)];
     if (column > length) line.push({ text: " ".repeat(column - length), ...PLAIN });
-    if (column < length) lines[row] = [...cut(line, 0, column), { text, ...style }, ...cut(line, column + text.length)];
+    if (column < length) lines[row] = [...cut(line, 0, column), { text, ...style }, ...cut(line, column + added)];
     else if (open && column === length && line.at(-1) === open) open.text += text;
     else line.push((open = { text, ...style }));
-    column += text.length;
+    column += added;
   }
 
   /** @param {string} which what is erased of the line: behind the cursor (0), in front of it (1), or both (2) */

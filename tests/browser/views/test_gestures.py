@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from lone_views import BOARD, CARD, ENGINE, IMPORT, PAINTED, VIEWS, card, engine, requests, rows, show, tell
 from playwright.sync_api import BrowserContext, Page, expect
 
-from scaler_notebook.notebook import views
 from scaler_notebook.notebook.views.modules import joined
 
 pytestmark = pytest.mark.browser
 
-VIEWS = Path(views.__file__).parent
-IMPORT = """const load = async (source, style) => {
-    document.head.appendChild(document.createElement("style")).textContent = style;
-    return import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-};"""
 # A live view over a static form, in an output that `write` writes again as JupyterLab does.
 COVER = f"""async (source) => {{
     {IMPORT}
@@ -27,7 +21,9 @@ COVER = f"""async (source) => {{
     window.write = () => (output.innerHTML = '<div class="scaler-place scaler-place-here"></div>');
     window.seen = [];
     write();
-    coverPlaces({{ get: () => "here" }}, (el, shown) => {{
+    const statusChanged = {{ connect: (slot) => (window.change = slot), disconnect: () => {{}} }};
+    const model = {{ get: () => "here", widget_manager: {{ kernel: {{ statusChanged }} }} }};
+    window.end = coverPlaces(model, (el, shown) => {{
         el.innerHTML = `<button><i>icon</i> <b>Cancel</b></button><details><summary>more</summary></details>
             <pre>first line\\nsecond line</pre><canvas width="200" height="50" style="background: grey"></canvas>`;
         el.addEventListener("click", ({{ target }}) => seen.push(target.closest("button, summary")?.localName));
@@ -38,29 +34,7 @@ COVER = f"""async (source) => {{
         return () => {{}};
     }});
 }}"""
-# A view of ours with a model that keeps what it is sent.
-SHOW = f"""async ([source, style]) => {{
-    {IMPORT}
-    const made = (await load(source, style)).default;
-    const widget = typeof made === "function" ? made() : made;
-    const listeners = new Set();
-    window.sent = [];
-    window.tell = (message) => listeners.forEach((hear) => hear(message));
-    const model = {{
-        get: () => "",
-        on: (_, hear) => listeners.add(hear),
-        off: (_, hear) => listeners.delete(hear),
-        send: (request) => sent.push(request),
-    }};
-    widget.initialize({{ model }});
-    widget.render({{ model, el: document.body }});
-}}"""
-# Two: in the first one, a view may only find out that it is to be painted.
-PAINTED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 LATER = "later => { const now = performance.now.bind(performance); performance.now = () => now() + later; }"
-BOARD = "board/board.js", ["card/card.css", "board/board.css"]
-ENGINE = "engine/engine.js", ["engine/engine.css"]
-CARD = "card/widget.js", ["card/card.css"]
 
 
 @pytest.fixture
@@ -129,6 +103,18 @@ def test_what_is_touched_is_clicked_once(covered: Page) -> None:
     assert covered.evaluate("seen") == ["button", "summary"]
 
 
+def test_what_is_left_of_a_kernel_that_has_ended_stays_as_long_as_its_output(covered: Page) -> None:
+    covered.evaluate("() => { change(null, 'dead'); end(); write(); }")
+    expect(covered.locator("button")).to_be_visible()
+    known = "globalThis[Symbol.for('scaler_notebook.places')].size"
+    assert covered.evaluate(known) == 1
+    covered.evaluate("() => document.querySelector('.scaler-place').remove()")
+    covered.wait_for_function(f"() => {known} === 0")
+    write_again(covered)
+    covered.evaluate(PAINTED)
+    expect(covered.locator("button")).to_have_count(0)
+
+
 def test_a_drag_goes_on(covered: Page) -> None:
     x, y = middle(covered, "canvas")
     press(covered, "canvas", lambda: (write_again(covered), covered.mouse.move(x + 400, y + 200))[0])
@@ -152,37 +138,6 @@ def test_a_selection_stays_and_one_that_is_being_made_goes_on(covered: Page) -> 
     covered.mouse.move(box["x"] + 200, box["y"] + 1)
     covered.mouse.up()
     assert covered.evaluate(selected) == "first line"
-
-
-def show(page: Page, view: tuple[str, Sequence[str]]) -> None:
-    module, styles = view
-    style = "".join((VIEWS / each).read_text("utf-8") for each in styles)
-    page.evaluate(SHOW, [joined(VIEWS / module), style])
-
-
-def tell(page: Page, message: dict[str, Any]) -> None:
-    """Have a view hear a message, and paint it."""
-    page.evaluate("message => window.tell(message)", message)
-    page.evaluate(PAINTED)
-
-
-def rows(seq: int, kinds: str, *, flags: int = 0, notes: Sequence[str] = ("",)) -> dict[str, Any]:
-    """A snapshot of a board: of each row its kind, as a number of KINDS; the last note is that of all that follow."""
-    count = len(kinds)
-    texts = [*(f"work({n})" for n in range(count)), "", *notes]
-    noted = [count + 1 + min(n, len(notes) - 1) for n in range(count)]
-    ended = [2000 if int(kind) > 2 else None for kind in kinds]
-    columns = [
-        [*range(count)], [*map(int, kinds)], [count] * count, [0] * count, [1000] * count, ended, noted,
-        [flags] * count, [1] * count, [None] * count,
-    ]  # fmt: skip
-    about = {"type": "rows", "seq": seq, "now": 3, "whole": True, "title": "some", "epoch": 0, "edges": []}
-    return {**about, "strings": texts, "columns": columns, "progress": [], "details": [], "answer": None}
-
-
-def requests(page: Page) -> list[Any]:
-    found: list[Any] = page.evaluate("sent.filter(({ type }) => !['ready', 'here'].includes(type))")
-    return found
 
 
 def test_a_row_that_is_pressed_stays_under_the_pointer_and_does_what_it_said(page: Page) -> None:
@@ -216,13 +171,6 @@ def test_an_error_that_is_pressed_stays_when_another_one_comes(page: Page) -> No
     expect(pressed).to_be_focused()
 
 
-def engine(seq: int, counts: dict[str, int]) -> dict[str, Any]:
-    about = {"type": "engine", "seq": seq, "now": 3, "whole": True, "state": "running", "address": "", "answer": None}
-    newer: dict[str, Any] = {"name": "newer", "cell": None, "counts": {}}
-    groups = [newer] * (seq - 1) + [{"name": "g", "cell": 7, "counts": counts}]
-    return {**about, "can_pause": True, "slots": 2, "gpus": [], "queued": 0, "workers": [], "groups": groups}
-
-
 def test_the_link_of_a_group_keeps_the_focus_while_its_tasks_end(page: Page) -> None:
     show(page, ENGINE)
     tell(page, engine(1, {"running": 2}))
@@ -235,15 +183,6 @@ def test_the_link_of_a_group_keeps_the_focus_while_its_tasks_end(page: Page) -> 
     press(page, "text=In [7]", lambda: tell(page, engine(3, {"done": 2})))
     assert page.evaluate("window.clicked")
     expect(page.locator(".scaler-group").last).to_contain_text("2 done")
-
-
-def card(seq: int, earlier: dict[str, Any], **row: Any) -> dict[str, Any]:
-    texts = dict.fromkeys(("reason", "error", "origin", "traceback", "result", "about", "rich", "nested_words"))
-    base = {"task_id": "a1-1", "call": "f()", "state": "finished", "word": "done", "outcome": "success"}
-    times = {"submitted_at": 1, "started_at": 1, "ended_at": 2, "refused": False, "progress": None}
-    lists = {"folds": [], "nested": [], "output": "", "output_truncated": False}
-    shown = {**texts, **base, **times, **lists, **row}
-    return {"type": "row", "seq": seq, "now": 3, "row": shown, "note": None, "retry": False, "earlier": earlier}
 
 
 def test_a_card_does_what_its_button_said_and_leaves_what_is_selected_in_a_result(page: Page) -> None:

@@ -21,7 +21,7 @@ OPEN = """async ([source, style]) => {
     const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
     const { makeLog } = await import(url);
     window.asked = [];
-    window.log = makeLog((from) => window.asked.push(from));
+    window.log = makeLog((question) => window.asked.push(question));
     const card = document.body.appendChild(document.createElement("div"));
     card.className = "scaler-card";
     card.append(window.log.node);
@@ -44,8 +44,12 @@ def paint(page: Page, numbers: range, *, cut: bool = False, keeps: bool = True) 
     )
 
 
-def answer(page: Page, start: int, text: str | None) -> None:
-    page.evaluate("([from, text]) => window.log.hear({ type: 'output', from, text })", [start, text])
+def answer(page: Page, start: int, text: str | None, *, question: int = -1, rewrites: int = 0) -> None:
+    """Answer one of the questions, the last one unless another is named."""
+    page.evaluate(
+        "([n, answer]) => window.log.hear({ ...window.asked.at(n), ...answer })",
+        [question, {"type": "output", "from": start, "text": text, "rewrites": rewrites}],
+    )
 
 
 def offset(page: Page) -> Any:
@@ -74,7 +78,7 @@ def test_all_lines_come_on_demand_and_are_searched(page: Page) -> None:
     paint(page, range(9_800, 10_000), cut=True)
     page.locator("summary").click()
     page.get_by_role("button", name="All lines").click()
-    assert page.evaluate("window.asked") == [0]
+    assert page.evaluate("window.asked") == [{"question": 1, "rewrites": 0, "from": 0}]
     answer(page, 0, text)
     expect(page.locator("summary")).to_have_text("9\u2009997 earlier lines")
     expect(page.get_by_role("button", name="All lines")).to_be_hidden()
@@ -88,7 +92,7 @@ def test_all_lines_come_on_demand_and_are_searched(page: Page) -> None:
     page.get_by_role("searchbox").fill("")
     paint(page, range(9_900, 10_001), cut=True)
     page.wait_for_function("window.asked.length === 2")
-    assert page.evaluate("window.asked[1]") == len(text)
+    assert page.evaluate("window.asked[1].from") == len(text)
     answer(page, len(text), "line 10000\n")
     expect(page.locator(".scaler-tail")).to_have_text("line 9998\nline 9999\nline 10000")
 
@@ -102,6 +106,36 @@ def test_what_is_kept_is_saved_as_a_file(page: Page) -> None:
     assert download.value.suggested_filename == "a1-1.log"
     assert download.value.path().read_text() == "red\n100 %"
     expect(page.locator("summary")).to_contain_text("more are kept")
+
+
+def test_a_file_has_all_lines_whatever_else_was_asked_meanwhile(page: Page) -> None:
+    first, last = "".join(f"line {n}\n" for n in range(9)), "line 9\n"
+    paint(page, range(5), cut=True)
+    page.locator("summary").click()
+    page.get_by_role("button", name="All lines").click()
+    answer(page, 0, first)
+    paint(page, range(6), cut=True)
+    page.wait_for_function("window.asked.length === 2")
+    page.get_by_role("button", name="Save").click()
+    answer(page, len(first), last, question=1)
+    with page.expect_download() as download:
+        answer(page, 0, first + last)
+    assert download.value.path().read_text() == (first + last).rstrip()
+    expect(page.locator(".scaler-tail")).to_have_text("line 7\nline 8\nline 9")
+
+
+def test_text_that_was_cleared_is_forgotten(page: Page) -> None:
+    paint(page, range(5), cut=True)
+    page.locator("summary").click()
+    page.get_by_role("button", name="All lines").click()
+    answer(page, 0, "old\nlines\n")
+    paint(page, range(6), cut=True)
+    page.wait_for_function("window.asked.length === 2")
+    answer(page, 0, "new\ntext that is longer\n", rewrites=1)
+    expect(page.locator(".scaler-tail")).to_have_text("new\ntext that is longer")
+    paint(page, range(7), cut=True)
+    page.wait_for_function("window.asked.length === 3")
+    assert page.evaluate("window.asked[2].rewrites") == 1
 
 
 def test_where_nothing_can_be_asked_the_magic_is_named(page: Page) -> None:

@@ -29,7 +29,17 @@ from scaler_notebook.notebook.views.board import feed as boards
 from scaler_notebook.notebook.views.board.board_row import KINDS, BoardRow, read_row
 from scaler_notebook.notebook.views.board.feed import BoardFeed
 from scaler_notebook.notebook.views.board.table import SessionTable, TaskTable
-from scaler_notebook.protocol.messages import LogStream, TaskActivity, TaskBrief, TaskLog, TaskNested, TaskProgress
+from scaler_notebook.protocol.messages import (
+    DisplayKind,
+    LogStream,
+    Payload,
+    TaskActivity,
+    TaskBrief,
+    TaskDisplay,
+    TaskLog,
+    TaskNested,
+    TaskProgress,
+)
 from scaler_notebook.testing import DetachedFuture, detached_future, memory_executor
 
 COLUMNS = ("call", "kind", "processor", "submitted", "started", "ended", "note", "flags", "tries", "cpu")
@@ -738,11 +748,25 @@ def test_the_card_of_an_open_row_has_all_lines_on_demand(board: Any, still: Stil
     future = detached_future("chatty()")
     _, page = board([future])
     future.log("one\ntwo\n" * 10_000)
+    question = {"type": "output", "view": "mine", "rewrites": 0}
     for row, start in ((0, 0), (0, 79_996), (1, 0), ("0", 0)):
-        page.say({"type": "output", "row": row, "view": "mine", "from": start})
-    assert [(len(each["text"]), each["from"], each["view"]) for each in page.outputs] == [
-        (80_000, 0, "mine"),
-        (4, 79_996, "mine"),
+        page.say({**question, "row": row, "question": start + 7, "from": start})
+    answers = [(len(each["text"]), each["from"], each["view"], each["question"]) for each in page.outputs]
+    assert answers == [(80_000, 0, "mine", 7), (4, 79_996, "mine", 80_003)]
+
+
+def test_what_a_task_has_cleared_is_no_begin_of_what_it_writes_later(board: Any, still: StillPublisher) -> None:
+    future = detached_future("redraws()")
+    _, page = board([future])
+    future.log("epoch 1")
+    future._deliver(TaskDisplay(future.task_id, Payload(b""), Payload(b""), DisplayKind.CLEAR))
+    future.log("epoch 2, and more")
+    for rewrites in (0, 1):
+        question = {"type": "output", "view": "mine", "question": 1, "from": 7, "rewrites": rewrites}
+        page.say({**question, "row": 0})
+    assert [(each["text"], each["from"], each["rewrites"]) for each in page.outputs] == [
+        ("epoch 2, and more", 0, 1),
+        (", and more", 7, 1),
     ]
 
 

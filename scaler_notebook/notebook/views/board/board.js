@@ -71,6 +71,12 @@ function renderBoard(store, model, el, shown = () => {}) {
 
   // ------------------------------------------------------------------ painting
 
+  /** A message has come, or a click: a page that nobody sees is told, too, and paints no frame. */
+  function refresh() {
+    announce();
+    schedule();
+  }
+
   function schedule() {
     stale = true;
     frame ||= requestAnimationFrame(() => {
@@ -98,7 +104,6 @@ function renderBoard(store, model, el, shown = () => {}) {
       schedule();
     }, settledAt + SETTLE_MS - at);
     paintTop();
-    announce();
     if (!look.chosen && rows.edges.length) return showTab("graph");
     if (look.tab === "graph") graph.paint();
     else if (look.tab === "functions") functions.paint(summaries);
@@ -170,7 +175,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     const force = running > 0 && refused === running;
     ui.cancelSelected.hidden = !selected.size || !running;
     ui.retrySelected.hidden = selected.size < 2 || !again || store.lost;
-    ui.undo.hidden = !store.undo || store.lost;
+    ui.undo.hidden = !store.undo;
     ui.undo.disabled = ui.cancelSelected.disabled = ui.retrySelected.disabled = Boolean(store.asked);
     setText(ui.retrySelected, `Retry ${amount(again)} selected`);
     ui.cancelSelected.dataset.force = String(force);
@@ -179,6 +184,7 @@ function renderBoard(store, model, el, shown = () => {}) {
 
   /** Milestones only: who listens must not hear every task. */
   function announce() {
+    sums = tally(rows, store.now());
     const { counts, unfinished } = sums;
     const { before } = store;
     // The end says what became of an answer or a failure that comes with it.
@@ -260,7 +266,7 @@ function renderBoard(store, model, el, shown = () => {}) {
   ui.cancel.onclick = () => {
     const numbers = where((number) => !ended(rows.kind[number]) && rows.kind[number] !== CANCELLING);
     // What needs the value of a task needs it of that task, and not of another try.
-    if (!rows.edges.length) store.undo = { numbers, until: Date.now() + UNDO_MS };
+    if (!rows.edges.length) store.undo = { numbers, known: rows.length, until: Date.now() + UNDO_MS };
     cancel("all", false);
   };
   ui.undo.onclick = () => {
@@ -373,7 +379,8 @@ function renderBoard(store, model, el, shown = () => {}) {
     if (store.focus) focusable[store.focus].focus({ preventScroll: true });
     say(store.spoken); // if the view before this one had no time to
   });
-  store.views.add(schedule);
+  store.views.add(refresh);
+  announce();
   if (!store.listening) {
     store.listening = true;
     const knock = () => model.send({ type: "ready", view: store.page });
@@ -390,7 +397,7 @@ function renderBoard(store, model, el, shown = () => {}) {
     resized.disconnect();
     hold.end();
     pane.end();
-    store.views.delete(schedule);
+    store.views.delete(refresh);
     ui.root.remove();
     setTimeout(() => {
       if (store.views.size || !store.listening) return;

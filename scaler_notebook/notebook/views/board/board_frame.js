@@ -1,6 +1,6 @@
 /* The frame of a board: its head, its tools, its foot, and the places of what is between them. */
 
-import { button, h, keepKeys, setAttributes, setRole, setText } from "../dom.js";
+import { button, h, keepFocus, keepKeys, setAttributes, setRole, setText } from "../dom.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { KINDS, STORY } from "./store/board_rows.js";
 
@@ -53,6 +53,7 @@ export function buildFrame(findings, panels, pane) {
   const body = h("div", "scaler-body", ...panels);
   const root = h("div", "scaler-board", top, bar, tools, found, body, foot, pane, status);
   setRole(root, "region");
+  keepFocus(root);
   keepKeys(root);
   setAttributes(status, { role: "status", "aria-live": "polite" });
   const buttons = { retry, retryCancelled, kill, cancel, retrySelected, cancelSelected, undo, showAll };

@@ -5,7 +5,7 @@ import { h, setText } from "../dom.js";
 import { retriable, textOf, wordOf } from "./store/board_rows.js";
 
 /**
- * @import { AskForRowsOutput, Channel, LostMessage, OutputMessage, RowMessage } from "../messages.js"
+ * @import { AnsweredMessage, AskForRowsOutput, Channel, LostMessage, OutputMessage, RowMessage } from "../messages.js"
  * @import { Store } from "./store/board_store.js"
  *
  * @typedef {object} PaneActions what its buttons do
@@ -31,7 +31,7 @@ export function makePane(store, act) {
 
   /** @param {number} number */
   function makeCard(number) {
-    /** @typedef {RowMessage | LostMessage | OutputMessage} Told */
+    /** @typedef {RowMessage | AnsweredMessage | LostMessage | OutputMessage} Told */
     /** @type {((message: Told) => void) | null} */
     let hear = null;
     /** @type {Channel} */
@@ -39,6 +39,7 @@ export function makePane(store, act) {
       on: (_, callback) => (hear = callback),
       off: () => (hear = null),
       send: (request) => {
+        made.asks ||= request.type === "cancel" || request.type === "retry";
         if (request.type === "cancel") act.cancel([number], request.force);
         if (request.type === "retry") act.retry([number]);
         if (request.type === "output") act.askForOutput({ ...request, row: number });
@@ -54,11 +55,12 @@ export function makePane(store, act) {
     const trace = h("pre", "scaler-block");
     const messages = h("details", "scaler-messages", h("summary", "", "messages"), trace);
     const gone = h("div", "scaler-gone");
-    const end = render({ model: channel, el: place });
+    const tell = (/** @type {Told} */ message) => hear?.(message);
+    const made = { number, trace, gone, tell, end: () => {}, seen: "", told: 0, asks: false };
+    made.end = render({ model: channel, el: place });
     node.append(dismiss, place, gone, messages);
     place.querySelector(".scaler-earlier")?.setAttribute("open", "");
-    const tell = (/** @type {Told} */ message) => hear?.(message);
-    return { number, trace, gone, tell, end, seen: "", told: 0 };
+    return made;
   }
 
   function paint() {
@@ -70,6 +72,10 @@ export function makePane(store, act) {
     node.hidden = look.open === null;
     if (look.open === null) return;
     card ??= makeCard(look.open);
+    if (card.asks && !store.asked) {
+      card.asks = false;
+      card.tell({ type: "answered" });
+    }
     const detail = store.details.get(look.open);
     const kind = rows.kind[look.open];
     const retry = retriable(kind) && !store.lost;

@@ -9,7 +9,7 @@ from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.notebook.views import modules
 from scaler_notebook.notebook.views.card import feed
-from scaler_notebook.notebook.views.feed import LONGEST_NAME, Content, Feed, ViewHost, ViewWidget, ask_to_stop
+from scaler_notebook.notebook.views.feed import Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.quantities import thin_spaced
@@ -201,27 +201,25 @@ class BoardFeed(Feed):
             case {"type": "open", "row": number} if self._is_row(number):
                 self._open_rows.open(number)
                 return True
-            case {"type": "output", "row": number, "view": str(view), "from": int(start)} if self._is_row(number):
-                publisher.call_later(0, partial(self._send_output, number, view[:LONGEST_NAME], start))
+            case {"type": "output", "row": number} if self._is_row(number) and feed.is_output_question(content):
+                publisher.call_later(0, partial(self._send_output, number, content))
                 return True
             case {"type": "close", "row": number} if self._is_row(number):
                 self._open_rows.close(number)
                 return True
         return False
 
-    def _send_output(self, number: int, view: str, start: int) -> None:
+    def _send_output(self, number: int, question: Content) -> None:
         """Send what the task of a row has written to the card that asks for it; on the publisher's thread.
 
         Parameters
         ----------
         number
             The number of the row.
-        view
-            The card.
-        start
-            The character with which it begins.
+        question
+            What the card has sent.
         """
-        self.answer(feed.output_message(self._table.future(number), view, start))
+        self.answer(feed.output_message(self._table.future(number), question))
 
     def _is_row(self, number: object) -> bool:
         """Return whether a value from a page, which is not checked yet, is the number of a row."""

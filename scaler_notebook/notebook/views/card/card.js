@@ -1,6 +1,6 @@
 /* The live card of one future. The badge shows what the kernel said last; a click alone never changes it. */
 
-import { button, copy, h, keepKeys, setAttributes, setText, showWhereItGoesOn } from "../dom.js";
+import { button, copy, h, keepFocus, keepKeys, setAttributes, setText, showWhereItGoesOn } from "../dom.js";
 import { hearWhenFree } from "../hold.js";
 import { drawIcon, makeIcon } from "../icons.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
@@ -10,12 +10,13 @@ import { amount, duration } from "../quantities.js";
 import { fill, plainText, terminalLines } from "../terminal.js";
 import { makeNestedTasks } from "./card_nested.js";
 import { makeLog } from "./log.js";
+import { makeRich } from "./rich.js";
 import { paintTraceback } from "./traceback.js";
 
 /**
  * @import {
- *   CardRequest, EarlierRun, Kind, LostMessage, OutputMessage, Progress, Row, RowMessage, RowUpdate, UsageMessage,
- *   ViewContext, WhereMessage
+ *   AnsweredMessage, CardRequest, EarlierRun, Kind, LostMessage, OutputMessage, Progress, Row, RowMessage, RowUpdate,
+ *   UsageMessage, ViewContext, WhereMessage
  * } from "../messages.js"
  * @import { Log } from "./log.js"
  *
@@ -112,6 +113,7 @@ function build(log, nested) {
     status);
 
   setAttributes(root, { role: "group", tabindex: "-1" });
+  keepFocus(root);
   keepKeys(root);
   setAttributes(time, { role: "timer" });
   setAttributes(track, { role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100" });
@@ -119,6 +121,7 @@ function build(log, nested) {
   const later = [head, progress, usage, stack, retry, copyButton, output, error, result, earlierRun];
   for (const part of later) part.hidden = true;
   for (const part of [resultText, resultRich, traceText]) showWhereItGoesOn(part);
+  const paintRich = makeRich(resultRich);
   // A keyboard can only scroll what it can reach.
   traceText.tabIndex = stackText.tabIndex = 0;
   setText(copyButton, "Copy");
@@ -128,7 +131,7 @@ function build(log, nested) {
     usage, used, where, stack, stackTitle, stackText,
     output,
     error, errorLine, trace, traceTitle, traceText, origin, copyButton,
-    result, resultText, resultRich, about,
+    result, resultText, resultRich, paintRich, about,
     earlierRun, earlierWords, stopEarlier, note, status,
   };
 }
@@ -169,13 +172,10 @@ function paintButtons(ui, row, asked, offersRetry) {
   ];
   for (const [node, name, shown] of buttons) {
     const text = asked?.node === node ? "asking…" : name;
-    const usable = shown && !asked && row.state !== "cancelling";
-    // The focus must not fall back to the page when its button goes.
-    if (!usable && node.matches(":focus")) ui.root.focus({ preventScroll: true });
     setText(node, text);
     node.setAttribute("aria-label", `${text} ${row.call}`);
     node.hidden = !shown;
-    node.disabled = !usable;
+    node.disabled = !shown || Boolean(asked) || row.state === "cancelling";
   }
   ui.refused.hidden = ui.kill.hidden;
 }
@@ -284,7 +284,7 @@ function paintResult(ui, row) {
   const box = ui.resultText;
   box.hidden = row.rich !== null || row.result === null;
   ui.resultRich.hidden = row.rich === null;
-  ui.resultRich.innerHTML = row.rich ?? ""; // what the value itself declares as its display
+  ui.paintRich(row.rich ?? "");
   fill(box, terminalLines(row.result ?? ""));
 }
 
@@ -296,7 +296,7 @@ function paintResult(ui, row) {
  */
 export function render({ model, el }, onFirst = () => {}) {
   const view = Math.random().toString(36).slice(2);
-  const log = makeLog((from) => model.send({ type: "output", view, from }));
+  const log = makeLog((question) => model.send({ type: "output", view, ...question }));
   const nested = makeNestedTasks();
   const ui = build(log, nested);
   /** @type {Row | null} */
@@ -305,6 +305,7 @@ export function render({ model, el }, onFirst = () => {}) {
   /** @type {Asked | null} */
   let asked = null;
   let [late, lost, remark, offersRetry, keepsOutput] = [false, false, "", false, false];
+  let noted = /** @type {string | null} */ (null); // the last note that came: each message of the kernel repeats it
   let timer = 0;
 
   /** @param {Row} shown */
@@ -360,9 +361,13 @@ export function render({ model, el }, onFirst = () => {}) {
 
   /** @param {unknown} received */
   function onMessage(received) {
-    /** @typedef {RowMessage | UsageMessage | WhereMessage | LostMessage | OutputMessage} Told */
+    /** @typedef {RowMessage | UsageMessage | WhereMessage | AnsweredMessage | LostMessage | OutputMessage} Told */
     const message = /** @type {Told | null} */ (received);
     if (message?.type === "lost") onKernelEnd();
+    if (message?.type === "answered") {
+      answered();
+      paint();
+    }
     if (message?.type === "output" && message.view === view) log.hear(message);
     if (row && !isOver(row) && !lost) {
       if (message?.type === "usage") paintUsage(ui, message);
@@ -375,8 +380,11 @@ export function render({ model, el }, onFirst = () => {}) {
     if (message?.type === "row" && message.seq > seq) {
       seq = message.seq;
       skew = message.now - Date.now() / 1000;
-      if (message.note && message.note !== remark) setText(ui.status, message.note);
-      if (message.note) answered();
+      if (message.note && message.note !== noted) {
+        setText(ui.status, message.note);
+        answered();
+      }
+      noted = message.note;
       remark = message.note ?? "";
       offersRetry = Boolean(message.retry);
       keepsOutput = Boolean(message.keeps_output) && !lost;
@@ -404,7 +412,6 @@ export function render({ model, el }, onFirst = () => {}) {
     lost = true;
     clearInterval(timer);
     if (row) log.paint(row, false);
-    if (ui.actions.matches(":focus-within")) ui.root.focus({ preventScroll: true });
     for (const node of [ui.cancel, ui.kill, ui.refused, ui.retry, ui.usage, ui.earlierRun]) node.hidden = true;
     nested.lose();
     if (row && isOver(row)) return;

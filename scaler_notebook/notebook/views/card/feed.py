@@ -35,26 +35,35 @@ class CardWidget(ViewWidget):
         super().__init__(_FRONT_END, host, place)
 
 
-def output_message(future: ScalerFuture[Any] | None, view: str, start: int) -> Content:
+def output_message(future: ScalerFuture[Any] | None, question: Content) -> Content:
     """Build the answer to a view that asks for what a task has written.
 
     Parameters
     ----------
     future
         The future of the task; None if it is gone.
-    view
-        The view that has asked for it.
-    start
-        The character with which it begins.
+    question
+        What the view has sent, as :func:`is_output_question` knows it.
     """
+    start, rewrites = question["from"], question["rewrites"]
     part: str | None = None
     if future is not None:
+        now = future.output_rewrites  # before the text: what is cleared in between is noticed at the next question
         text = future.last_output(sys.maxsize)[0]
-        if not 0 <= start <= len(text):
-            start = 0  # the task has cleared what it had written
+        if now != rewrites or not 0 <= start <= len(text):
+            start, rewrites = 0, now  # the task has cleared what it had written
         part = text[max(start, len(text) - MAX_OUTPUT) :]
         start = len(text) - len(part)
-    return {"type": "output", "view": view, "from": start, "text": part}
+    about = {"view": question["view"][:LONGEST_NAME], "question": question["question"]}
+    return {"type": "output", **about, "rewrites": rewrites, "from": start, "text": part}
+
+
+def is_output_question(content: Content) -> bool:
+    """Return whether a message from a page, which is not checked yet, asks for what a task has written."""
+    match content:
+        case {"type": "output", "view": str(), "question": int(), "rewrites": int(), "from": int()}:
+            return True
+    return False
 
 
 class CardFeed(Feed):
@@ -149,8 +158,8 @@ class CardFeed(Feed):
                     # Not here: an engine that has ended is started again.
                     threading.Thread(target=self._retry, name="scaler_notebook retry").start()
                 return True
-            case {"type": "output", "view": str(view), "from": int(start)}:
-                publisher.call_later(0, partial(self._send_output, view[:LONGEST_NAME], start))
+            case {"type": "output"} if is_output_question(content):
+                publisher.call_later(0, partial(self._send_output, content))
                 return True
             case {"type": "cancel_earlier", "force": bool(force)}:
                 for future in self._earlier:
@@ -180,17 +189,9 @@ class CardFeed(Feed):
         future = self._shown()
         return future is not None and (future.failed or future.cancelled())
 
-    def _send_output(self, view: str, start: int) -> None:
-        """Send what the task has written.
-
-        Parameters
-        ----------
-        view
-            The view that has asked for it.
-        start
-            The character with which it begins.
-        """
-        self.answer(output_message(self._shown(), view, start))
+    def _send_output(self, question: Content) -> None:
+        """Send what the task has written to the view that asks for it."""
+        self.answer(output_message(self._shown(), question))
 
     def _retry(self) -> None:
         future = self._shown()

@@ -1,11 +1,12 @@
 /* The viewer of what a task writes: its last lines, and the earlier ones in a fold, to be searched and saved. */
 
+import { lengthOf, sliced } from "../code_points.js";
 import { button, h, setAttributes, setText, showWhereItGoesOn } from "../dom.js";
 import { amount } from "../quantities.js";
 import { fill, plainText, terminalLines } from "../terminal.js";
 
 /**
- * @import { OutputMessage, Row } from "../messages.js"
+ * @import { OutputMessage, OutputQuestion, Row } from "../messages.js"
  * @import { Run } from "../terminal.js"
  *
  * @typedef {ReturnType<typeof makeLog>} Log
@@ -80,6 +81,22 @@ function save(name, text) {
   setTimeout(() => URL.revokeObjectURL(url), ASK_AGAIN_MS);
 }
 
+/**
+ * What is known of a text with a part of it that has come later; that alone, if it does not continue what is known.
+ *
+ * @template {{from: number, rewrites: number, text: string}} Part
+ * @param {Part | null} known
+ * @param {Part} more
+ * @returns {Part}
+ */
+export function joined(known, more) {
+  if (!known || more.rewrites !== known.rewrites || more.from <= known.from) return more;
+  const [there, length] = [more.from - known.from, lengthOf(known.text)];
+  if (there > length) return more;
+  const before = there === length ? known.text : sliced(known.text, 0, there);
+  return { ...more, from: known.from, text: before + more.text };
+}
+
 function build() {
   const count = h("summary");
   const search = Object.assign(h("input", "scaler-find"), { type: "search", placeholder: "find lines" });
@@ -98,16 +115,17 @@ function build() {
   return { node: h("div", "scaler-output", earlier, tail), earlier, count, search, hits, all, download, text, tail };
 }
 
-/** @param {(from: number) => void} ask asks the kernel for all that is kept, from a character on */
+/** @param {(question: OutputQuestion) => void} ask asks the kernel for what is kept */
 export function makeLog(ask) {
   const ui = build();
   const [paintEarlier, paintTail] = [makeLines(ui.text), makeLines(ui.tail)];
   /** @type {{text: string, cut: boolean, id: string, mayAsk: boolean}} */
   let known = { text: "", cut: false, id: "", mayAsk: false };
-  /** @type {{from: number, text: string} | null} */
+  /** @type {{from: number, rewrites: number, text: string} | null} */
   let whole = null; // all that is kept, once somebody has asked for it
-  /** @type {"show" | "save" | null} */
-  let wanted = null;
+  /** @type {{what: "show" | "save", question: number} | null} */
+  let click = null; // what waits for the answer to its question
+  let [questions, outdated] = [0, 0]; // how many were asked, and how many of them about a task that was submitted again
   let [limit, again, took] = [MAX_DRAWN, 0, 0];
   /** @type {Run[][]} */
   let lines = [];
@@ -140,9 +158,26 @@ export function makeLog(ask) {
 
   /** @param {"show" | "save"} what is done with the answer */
   function askForAll(what) {
-    wanted = what;
     ui.all.disabled = ui.download.disabled = true;
-    ask(0);
+    click = { what, question: ++questions };
+    ask({ question: questions, rewrites: 0, from: 0 });
+  }
+
+  function askForMore() {
+    again = 0;
+    if (whole) ask({ question: ++questions, rewrites: whole.rewrites, from: whole.from + lengthOf(whole.text) });
+  }
+
+  /** What was clicked is done. */
+  function endClick() {
+    click = null;
+    ui.all.disabled = ui.download.disabled = false;
+  }
+
+  /** Another task is shown: what was known, and asked, was of the one before. */
+  function startAnew() {
+    [whole, limit, outdated] = [null, MAX_DRAWN, questions];
+    endClick();
   }
 
   ui.earlier.ontoggle = () => {
@@ -173,29 +208,23 @@ export function makeLog(ask) {
      * @param {boolean} mayAsk does the kernel give all that is kept?
      */
     paint(row, mayAsk) {
-      if (row.task_id !== known.id) [whole, limit] = [null, MAX_DRAWN]; // submitted again
+      if (row.task_id !== known.id) startAnew();
       const now = { text: row.output, cut: row.output_truncated, id: row.task_id, mayAsk };
       const changed = now.text !== known.text || now.cut !== known.cut || now.id !== known.id;
       const offered = now.mayAsk !== known.mayAsk;
       known = now;
-      if (whole && changed) {
-        const { from, text } = whole;
-        again ||= window.setTimeout(() => {
-          again = 0;
-          ask(from + text.length);
-        }, Math.max(ASK_AGAIN_MS, PATIENT * took));
-      } else if (changed || offered) draw();
+      if (whole && changed) again ||= window.setTimeout(askForMore, Math.max(ASK_AGAIN_MS, PATIENT * took));
+      else if (changed || offered) draw();
     },
 
     /** @param {OutputMessage} message */
-    hear({ from, text }) {
-      ui.all.disabled = ui.download.disabled = false;
+    hear({ question, rewrites, from, text }) {
+      if (question <= outdated) return;
+      const what = click?.question === question ? click.what : null;
+      if (what) endClick();
       if (text === null) known.mayAsk = false; // nothing holds the future any more
-      else if (wanted === "save") save(`${known.id}.log`, plainText(text));
-      else if (whole && from > whole.from && from <= whole.from + whole.text.length)
-        whole = { from: whole.from, text: whole.text.slice(0, from - whole.from) + text };
-      else whole = { from, text };
-      wanted = null;
+      else if (what === "save") save(`${known.id}.log`, plainText(text));
+      else whole = joined(whole, { rewrites, from, text });
       draw();
     },
   };

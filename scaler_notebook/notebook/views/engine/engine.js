@@ -1,6 +1,6 @@
 /* The live view of an executor: its engine's processes with their CPU and memory, its queue, and its groups. */
 
-import { SVG, button, h, keepKeys, setAttributes, setChildren, setRole, setText } from "../dom.js";
+import { SVG, button, h, keepFocus, keepKeys, setAttributes, setChildren, setRole, setText } from "../dom.js";
 import { hearWhenFree } from "../hold.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { revealCell } from "../page/cells.js";
@@ -77,6 +77,7 @@ function build() {
   setAttributes(said, { role: "status", "aria-live": "polite" });
   const root = setRole(h("div", "scaler-engine", top, h("div", "scaler-scrolled", table), groups, said), "region");
   root.setAttribute("aria-label", "executor");
+  keepFocus(root);
   keepKeys(root);
   return { root, badge, title, pause, stop, table, body, groups, said };
 }

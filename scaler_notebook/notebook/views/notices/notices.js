@@ -28,14 +28,16 @@ function makeState() {
 function makeChip(state) {
   const chip = button("scaler-away", "Show what runs");
   chip.hidden = true;
-  chip.onclick = () => revealElement(homeOf(state.places[0]));
+  /** Where the page has the views of what runs, as far as it has them: a cell that is run again drops its own. */
+  const findHomes = () => state.places.map(homeOf).filter((home) => home !== null);
+  chip.onclick = () => revealElement(findHomes()[0] ?? null);
   keepKeys(chip);
   document.body.append(chip);
   /** @type {Element | null} */
   let panel = null; // of the notebook, while one of its views is in the document
   const look = () => {
-    const homes = state.places.map(homeOf);
-    panel = homes.map((home) => home?.closest(PANEL)).find(Boolean) ?? panel;
+    const homes = findHomes();
+    panel = homes.map((home) => home.closest(PANEL)).find(Boolean) ?? panel;
     const away = homes.length > 0 && !homes.some(seesElement) && !panel?.classList.contains("lm-mod-hidden");
     chip.hidden = !state.running || !away;
     setText(chip, `${amount(state.running)} running`);

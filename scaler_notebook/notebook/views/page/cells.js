@@ -19,7 +19,7 @@ const MARKED_MS = 1500;
  */
 export function withLink(text, view) {
   const found = PLACE.exec(text);
-  if (!found || !view.closest(NOTEBOOK)) return [text];
+  if (!found || !isInNotebook(view)) return [text];
   const [place, number, line] = found;
   const link = Object.assign(h("button", "scaler-to-cell", place), {
     type: /** @type {const} */ ("button"),
@@ -34,6 +34,13 @@ export function withLink(text, view) {
 }
 
 /**
+ * Is a view in a notebook? JupyterLab takes cells out of the document while they are scrolled out of sight.
+ *
+ * @param {Element} view
+ */
+const isInNotebook = (view) => Boolean(view.closest(NOTEBOOK) || (!view.isConnected && view.closest(CELL)));
+
+/**
  * Scroll to the cell that was run as this number, in the notebook that a view is in; is it there?
  *
  * @param {Element} from any element of the view
@@ -44,12 +51,52 @@ export async function revealCell(from, number, line = 0) {
   const notebook = from.closest(NOTEBOOK);
   const cell = findCell(notebook ?? document, number) ?? (notebook && (await lookThrough(notebook, number)));
   if (!cell) return false;
-  const lines = [...cell.querySelectorAll(".cm-line")];
-  const first = Math.max(0, lines.findIndex((each) => each.textContent?.trim())); // IPython drops empty lines before it
-  const target = (line && lines[first + line - 1]) || cell;
-  target.scrollIntoView({ block: "center" });
+  cell.scrollIntoView({ block: "center" }); // an editor far away is not drawn
+  const target = (line > 0 && (await revealLine(cell, line))) || cell;
   target.animate({ backgroundColor: ["color-mix(in srgb, currentColor 30%, transparent)", "transparent"] }, MARKED_MS);
   return true;
+}
+
+/**
+ * Scroll to a line of a cell; gives what shows it, or null if nobody can tell. CodeMirror draws those lines alone that
+ * are near the window: which they are, only the editor knows.
+ *
+ * @param {Element} cell
+ * @param {number} line as IPython counts, which drops empty lines before the code
+ */
+async function revealLine(cell, line) {
+  await drawn();
+  const content = cell.querySelector(".cm-content");
+  const first = (/** @type {string[]} */ texts) => Math.max(0, texts.findIndex((text) => text.trim()));
+  const editor = content && editorOf(content);
+  if (!editor) {
+    const lines = [...cell.querySelectorAll(".cm-line")];
+    if (cell.querySelector(".cm-gap")) return null; // of lines that are not drawn
+    const shown = lines[first(lines.map((each) => each.textContent ?? "")) + line - 1] ?? null;
+    shown?.scrollIntoView({ block: "center" });
+    return shown;
+  }
+  const { doc } = editor.state;
+  const number = first(doc.toString().split("\n")) + line;
+  if (number > doc.lines) return null;
+  const { from } = doc.line(number);
+  editor.dispatch({ effects: editor.constructor.scrollIntoView(from, { y: "center" }) });
+  await drawn();
+  const { node } = editor.domAtPos(from);
+  const shown = node instanceof Element ? node : node.parentElement;
+  return shown?.closest(".cm-line") ?? null;
+}
+
+/**
+ * The editor that has drawn an element, as CodeMirror's own `EditorView.findFromDOM` finds it.
+ *
+ * @param {any} content
+ */
+const editorOf = (content) => content.cmTile?.root?.view ?? content.cmView?.view;
+
+/** One frame for the notebook to see that it was scrolled, and one for it to draw. */
+async function drawn() {
+  for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
 }
 
 /**
@@ -62,7 +109,7 @@ function findCell(within, number) {
 }
 
 /**
- * JupyterLab takes cells out of the document while they are scrolled out of sight.
+ * Look for a cell among those that are out of the document, too: each screen of the notebook is scrolled to.
  *
  * @param {Element} notebook
  * @param {number} number
@@ -73,8 +120,7 @@ async function lookThrough(notebook, number) {
   const before = pane.scrollTop;
   pane.scrollTop = 0;
   for (let step = 0; step < MAX_STEPS; step++) {
-    await new Promise(requestAnimationFrame);
-    await new Promise(requestAnimationFrame); // one for the notebook to see it, and one for it to draw
+    await drawn();
     const cell = findCell(notebook, number);
     if (cell) return cell;
     const top = pane.scrollTop;

@@ -49,11 +49,18 @@ function onChange(records) {
 export function coverPlaces(model, draw) {
   const place = model.get("_place");
   if (!place) return () => {};
-  if (!covers.size) observer.observe(document.body, { childList: true, subtree: true });
   const [name, cover] = [`${PLACE}-${place}`, makeCover(draw)];
   covers.get(name)?.end(); // of a notebook that was closed, and is opened again in the same page
+  if (!covers.size) observer.observe(document.body, { childList: true, subtree: true });
   covers.set(name, cover);
   knownPlaces().set(place, cover.home);
+  function forget() {
+    if (covers.get(name) === cover) {
+      covers.delete(name);
+      knownPlaces().delete(place);
+    }
+    if (!covers.size) observer.disconnect();
+  }
   for (const home of document.getElementsByClassName(name)) cover.take(home);
   let lost = false;
   const stopListening = whenKernelEnds(model, () => {
@@ -61,13 +68,9 @@ export function coverPlaces(model, draw) {
   });
   return () => {
     stopListening();
-    if (lost) return; // what it says of the end is more than the static form knows
-    if (covers.get(name) === cover) {
-      covers.delete(name);
-      knownPlaces().delete(place);
-    }
-    if (!covers.size) observer.disconnect();
-    cover.end();
+    if (lost) return cover.endWithItsViews(forget); // what they say of the end is more than the static form knows
+    forget();
+    return cover.end();
   };
 }
 
@@ -75,11 +78,14 @@ export function coverPlaces(model, draw) {
 function makeCover(draw) {
   /** @type {Set<View>} */
   const views = new Set();
+  /** @type {(() => void) | null} */
+  let forget = null; // once the model is gone
 
   /** @param {View} view */
   function drop(view) {
     views.delete(view);
     view.end();
+    if (!views.size) forget?.();
   }
 
   return {
@@ -89,10 +95,15 @@ function makeCover(draw) {
       for (const view of views) if (view.home() === home) return;
       for (const view of views) if (view.isFree()) return view.moveTo(home); // its static form was replaced
       for (const view of views) if (view.sharesOutput(home)) return view.moveToLater(home);
-      views.add(makeView(home, draw));
+      if (!forget) views.add(makeView(home, draw));
     },
     leaveWhatHasGone() {
       for (const view of views) if (view.isFree()) view.leaveSoon(() => drop(view));
+    },
+    /** @param {() => void} then called when no view is left in the page */
+    endWithItsViews(then) {
+      forget = then;
+      if (!views.size) then();
     },
     end() {
       for (const view of views) drop(view);

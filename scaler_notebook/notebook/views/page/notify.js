@@ -3,6 +3,7 @@
 import { revealElement, seesElement } from "./places.js";
 
 const [TONE_HZ, TONE_S, LOUDNESS] = [660, 0.25, 0.08];
+const CLOSED_MS = 2000; // after a tone was begun
 
 /**
  * What all copies of this module share in a page: the `title` that the page gave itself last, the one that was `told`,
@@ -15,14 +16,14 @@ const page = (global[Symbol.for("scaler_notebook.title")] ??= { title: "", told:
 
 export const permission = () => (typeof Notification === "undefined" ? "denied" : Notification.permission);
 
-/** A short tone; a page that nobody has clicked yet makes none. */
+/** A short tone; a page that nobody has clicked yet makes none, not even later. */
 function sound() {
   const context = new AudioContext();
   const tone = new OscillatorNode(context, { frequency: TONE_HZ });
   tone.connect(new GainNode(context, { gain: LOUDNESS })).connect(context.destination);
-  tone.onended = () => context.close();
   tone.start();
   tone.stop(context.currentTime + TONE_S);
+  setTimeout(() => context.close(), CLOSED_MS); // at the end of a tone that did not begin nobody is told
 }
 
 /**

@@ -40,7 +40,8 @@ export function makeStore() {
     }),
     asked: /** @type {number | null} */ (null), // when, by Date.now()
     late: false, // was there no answer?
-    undo: /** @type {{numbers: number[], until: number} | null} */ (null), // what Cancel all has asked to stop
+    /** @type {{numbers: number[], known: number, until: number} | null} */
+    undo: null, // what Cancel all has asked to stop, and how many rows were known then; Infinity once it is answered
     answer: /** @type {Answer | null} */ (null),
     views: /** @type {Set<() => void>} */ (new Set()),
     /** What cards in panes hear beside rows. */
@@ -73,11 +74,23 @@ export function takeMessage(store, message) {
   const { seq, now } = message;
   for (const detail of message.details) store.details.set(detail.number, { ...detail, seq, now });
   if (message.answer) {
+    extendUndo(store);
     store.answer = message.answer;
     store.asked = null;
     store.late = false;
   }
   return true;
+}
+
+/**
+ * The kernel has answered: what it has asked to stop may have been submitted before its rows were known here.
+ *
+ * @param {Store} store
+ */
+function extendUndo({ undo, rows }) {
+  if (!undo) return;
+  for (let number = undo.known; number < rows.length; number++) undo.numbers.push(number);
+  undo.known = Infinity;
 }
 
 /**
@@ -87,7 +100,7 @@ export function takeMessage(store, message) {
  */
 export function loseKernel(store) {
   if (store.lost) return;
-  Object.assign(store, { lost: true, asked: null, late: false });
+  Object.assign(store, { lost: true, asked: null, late: false, undo: null });
   loseRows(store.rows, store.now());
   loseRows(store.nested, store.now());
 }

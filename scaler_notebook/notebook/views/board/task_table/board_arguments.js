@@ -31,19 +31,28 @@ export function argumentsOf(call) {
 
 /** @param {Rows} rows */
 export function makeArguments(rows) {
-  let strings = rows.strings; // those that were looked at; others are another snapshot's
-  let looked = 0;
+  let looked = /** @type {Set<number>} */ (new Set());
+  let [strings, chosen] = [rows.strings, ""];
   let name = /** @type {string | null} */ (null);
   /** @type {Arguments} what is the same in all */
   let same = new Map();
 
-  /** Look at the rows that are new. */
-  function look() {
-    if (strings !== rows.strings) [strings, looked, name] = [rows.strings, 0, null];
-    for (; looked < rows.length && (looked === 0 || name !== null); looked++) {
-      const known = argumentsOf(rows.strings[rows.call[looked]]);
-      const called = known && nameOf(rows, looked);
-      if (looked === 0) [name, same] = [called, new Map(known)];
+  /**
+   * Look at the rows that are shown, as far as they are new.
+   *
+   * @param {number[]} numbers
+   * @param {string} choice why these are shown: while it is the same, rows that go change nothing
+   */
+  function look(numbers, choice = "") {
+    // Other strings are those of another snapshot.
+    if (strings !== rows.strings || chosen !== choice) [strings, chosen, looked] = [rows.strings, choice, new Set()];
+    for (const number of numbers) {
+      if (looked.has(number)) continue;
+      looked.add(number);
+      if (looked.size > 1 && name === null) continue;
+      const known = argumentsOf(rows.strings[rows.call[number]]);
+      const called = known && nameOf(rows, number);
+      if (looked.size === 1) [name, same] = [called, new Map(known)];
       else if (called !== name || !known) name = null;
       else for (const [place, text] of same) if (known.get(place) !== text) same.delete(place);
     }
@@ -62,7 +71,7 @@ export function makeArguments(rows) {
   }
 
   /** The heading above what rows show, e.g. `fit(…)`; empty if rows show the whole call. */
-  const heading = () => (name !== null && rows.length > 1 ? `${name}(…)` : "");
+  const heading = () => (name !== null && looked.size > 1 ? `${name}(…)` : "");
 
   return { look, shown, heading, same: () => [...same.values()].join(", ") };
 }

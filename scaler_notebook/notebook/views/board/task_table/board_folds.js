@@ -49,6 +49,7 @@ export function makeFolds({ nested, look }, changed) {
     /** Count anew. */
     look: () => (counts = countBelow(nested)),
     has: (/** @type {number} */ entry) => counts.has(entry),
+    isOpen,
     turn,
     paint,
   };

@@ -89,14 +89,15 @@ export function makeTable(store, act) {
   // ------------------------------------------------------------------ order
 
   /**
-   * Find the order anew, unless somebody reads further down, or is about to click where a row is now.
+   * Find the order anew, unless somebody reads further down, or is about to press something of a row where it is now.
    *
    * @param {boolean} asked by a person, at any rate
    */
   function rearrange(asked) {
     known = rows.length;
     folds.look();
-    const held = grid.scrollTop > 0 || (grid.matches(":hover") && performance.now() - moved < HOLD_MS);
+    const pointed = grid.matches(":hover") && performance.now() - moved < HOLD_MS;
+    const held = grid.scrollTop > 0 || pointed || body.querySelector(".scaler-row-act:focus") !== null;
     if (!asked && held && order.length) {
       const there = new Set(order);
       const also = aboveWhatFits(nested, look);
@@ -105,6 +106,7 @@ export function makeTable(store, act) {
     } else {
       order = withNested(nested, arrange(rows, look, store.now(), aboveWhatFits(nested, look)), look);
     }
+    calls.look(shownRows(), JSON.stringify([look.kind, look.only?.id, look.text]));
     setRole(grid, nested.length ? "treegrid" : "grid");
     body.style.height = `${order.length * ROW_HEIGHT}px`;
     grid.style.height = `${(Math.min(MAX_SHOWN, Math.max(1, rows.length, order.length)) + 1) * ROW_HEIGHT + 2}px`;
@@ -149,7 +151,7 @@ export function makeTable(store, act) {
       note: cell("note"),
     };
     const [cancel, retry] = [h("button", "scaler-row-act"), h("button", "scaler-row-act", "Retry")];
-    for (const each of [cancel, retry]) Object.assign(each, { type: "button", tabIndex: -1 });
+    for (const each of [cancel, retry]) each.type = "button";
     const acts = setRole(h("div", "scaler-row-acts", cancel, retry), "gridcell");
     const node = setRole(h("div", "scaler-line", ...HEADINGS.map(([by]) => cells[by]), acts), "row");
     const line = { number: 0, icon, word, fold, call, cells, cancel, retry, node };
@@ -181,6 +183,8 @@ export function makeTable(store, act) {
     const [kind, flags] = [from.kind[number], from.flags[number]];
     const refused = Boolean(flags & REFUSED) && kind === RUNNING;
     if (line.node.id !== `${id}-${entry}`) line.node.id = `${id}-${entry}`;
+    // What somebody is about to press never becomes another row's.
+    if (line.number !== entry && line.node.contains(document.activeElement)) grid.focus({ preventScroll: true });
     line.number = entry;
     line.node.hidden = false;
     line.node.style.transform = `translateY(${position * ROW_HEIGHT}px)`;
@@ -205,6 +209,7 @@ export function makeTable(store, act) {
     paintCell(line.cells.started, started === null ? "" : clock.format(rows.epoch * 1000 + started));
     paintCell(line.cells.note, progress && !note ? progressWords(progress) : words);
     line.cells.note.style.setProperty("--scaler-share", `${(shareOf(from, number) ?? 0) * 100}%`);
+    line.cancel.tabIndex = line.retry.tabIndex = store.current === entry ? 0 : -1;
     line.cancel.hidden = isNested || ended(kind) || kind === CANCELLING;
     line.cancel.dataset.force = String(refused);
     setText(line.cancel, refused ? "Kill" : "Cancel");
@@ -233,7 +238,6 @@ export function makeTable(store, act) {
   }
 
   function paintHeading() {
-    calls.look();
     const heading = headings.find(({ by }) => by === "call");
     if (!heading) return;
     const [words, same] = [calls.heading(), calls.same()];
@@ -352,15 +356,28 @@ export function makeTable(store, act) {
     if (grid.scrollTop !== before) grid.dispatchEvent(new Event("scroll"));
   }
 
+  /**
+   * The buttons of the current row, where it is in the document.
+   *
+   * @returns {HTMLButtonElement[]}
+   */
+  function actionsOfCurrent() {
+    const line = lines.find(({ number, node }) => number === store.current && !node.hidden);
+    return line ? [line.cancel, line.retry].filter((each) => !each.hidden) : [];
+  }
+
   /** @param {KeyboardEvent} event */
   function onKey(event) {
-    if (event.target !== grid || !order.length) return;
+    const inRow = body.contains(/** @type {Node} */ (event.target));
+    if (inRow && !["ArrowLeft", "ArrowUp", "ArrowDown"].includes(event.key)) return;
+    if ((event.target !== grid && !inRow) || !order.length) return;
     const { current } = store;
     const here = current === null ? -1 : order.indexOf(current);
     const page = Math.max(1, Math.floor(grid.clientHeight / ROW_HEIGHT) - 2);
     /** @type {Record<string, number>} */
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (event.key in steps) {
+      grid.focus({ preventScroll: true });
       const step = steps[event.key];
       const to = Math.min(order.length - 1, Math.max(0, here < 0 && Number.isFinite(step) ? 0 : here + step));
       store.current = order[to];
@@ -371,9 +388,12 @@ export function makeTable(store, act) {
         store.anchor = order[to];
       }
       reveal(to);
-    } else if (event.key === " " && here >= 0) toggle(order[here]);
+    } else if (inRow) grid.focus({ preventScroll: true });
+    else if (event.key === " " && here >= 0) toggle(order[here]);
     else if (event.key === "Enter" && here >= 0) act.open(taskOf(order[here]));
-    else if (event.key === "ArrowRight" && folds.has(order[here])) folds.turn(order[here], true);
+    else if (event.key === "ArrowRight" && folds.has(order[here]) && !folds.isOpen(order[here]))
+      folds.turn(order[here], true);
+    else if (event.key === "ArrowRight") actionsOfCurrent()[0]?.focus({ preventScroll: true });
     else if (event.key === "ArrowLeft" && folds.has(taskOf(order[here])))
       folds.turn((store.current = taskOf(order[here])), false);
     else if (event.key === "Delete" && selected.size) act.cancel([...selected], false);
@@ -397,7 +417,7 @@ export function makeTable(store, act) {
     moved = performance.now();
   };
 
-  const shown = () => order.filter((entry) => entry >= 0).length;
+  const shownRows = () => order.filter((entry) => entry >= 0);
 
-  return { node: grid, rearrange, show, paint, tick, shown, known: () => known };
+  return { node: grid, rearrange, show, paint, tick, shown: () => shownRows().length, known: () => known };
 }
