@@ -11,6 +11,7 @@ task. Large arrays are in memory that all processes share, so joblib's own memor
 """
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +27,7 @@ from joblib.parallel import (
 
 from scaler_notebook.client.executor import NotebookExecutor, latest
 from scaler_notebook.client.submission.options import task_options
+from scaler_notebook.suggestions import did_you_mean
 from scaler_notebook.task.modules.joblib_backend import NAME
 from scaler_notebook.wording import with_article
 
@@ -273,10 +275,13 @@ def _task_options_in(options: dict[str, Any]) -> dict[str, Any]:
     """
     found = {name: value for name, value in options.items() if name in TASK_OPTIONS}
     for name in options.keys() - found.keys() - WITHOUT_EFFECT:
-        raise TypeError(
-            f"the backend {NAME!r} has no option {name!r}: give what tasks need to the executor, and that to the "
-            f"backend, as in NotebookExecutor({name}=…).joblib_backend()"
-        )
+        hint = did_you_mean(name, TASK_OPTIONS, repr) or f": of a task's there are {', '.join(sorted(TASK_OPTIONS))}"
+        if name in inspect.signature(NotebookExecutor).parameters:
+            hint = (
+                ": give what tasks need to the executor, and that to the backend, as in "
+                f"NotebookExecutor({name}=…).joblib_backend()"
+            )
+        raise TypeError(f"the backend {NAME!r} has no option {name!r}{hint}")
     task_options("joblib", **found)
     return found
 

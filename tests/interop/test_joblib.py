@@ -149,6 +149,15 @@ def test_two_calls_at_a_time_do_not_stop_each_other(tmp_path: Path, monkeypatch:
     assert boards == ["joblib: until_there"] * 2
 
 
+def test_a_batch_that_comes_after_the_end_of_its_call_is_no_task(
+    backend: ScalerBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitted: list[Any] = []
+    monkeypatch.setattr(backend.executor, "submit_verbose", lambda *arguments, **options: submitted.append(arguments))
+    backend.submit(list)
+    assert submitted == [], "joblib may make one on the callback thread while the call is aborted"
+
+
 def most_tasks(executor: NotebookExecutor, jobs: int, gate: Path) -> int:
     """The most tasks that were unfinished at a time during a call, of which none ends before the fourth is made."""
     seen = []
@@ -349,6 +358,10 @@ def test_a_batch_has_the_options_of_a_task() -> None:
 def test_an_option_of_another_backend_is_refused(backend: ScalerBackend) -> None:
     with pytest.raises(TypeError, match=r"NotebookExecutor\(initializer=…\).joblib_backend"):
         Parallel(n_jobs=2, initializer=print)(delayed(square)(n) for n in range(2))
+    with pytest.raises(TypeError, match=r"'priorty'; did you mean 'priority'\?"):
+        backend.executor.joblib_backend(priorty=1)
+    with pytest.raises(TypeError, match="no option 'x': of a task's there are capabilities, gpus"):
+        backend.executor.joblib_backend(x=1)
     with pytest.raises(TypeError, match="executor is a NotebookExecutor, not an int"):
         ScalerBackend(2)  # type: ignore[arg-type]
 
