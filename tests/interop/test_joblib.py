@@ -158,29 +158,34 @@ def test_a_batch_that_comes_after_the_end_of_its_call_is_no_task(
     assert submitted == [], "joblib may make one on the callback thread while the call is aborted"
 
 
-def most_tasks(executor: NotebookExecutor, jobs: int, gate: Path) -> int:
-    """The most tasks that were unfinished at a time during a call, of which none ends before the fourth is made."""
-    seen = []
+def most_tasks(executor: NotebookExecutor, gate: Path, monkeypatch: pytest.MonkeyPatch, enough: int) -> int:
+    """The most tasks that are unfinished at a time during a call of two jobs.
 
-    def watched() -> Iterator[Any]:
-        for number in range(30):
-            seen.append(len(executor.unfinished()))
-            if number == 3:
-                gate.write_text("")
-            yield delayed(until_there)(gate)
+    None ends before there are ``enough``.
+    """
+    submit, seen = executor.submit_verbose, []
 
-    Parallel(n_jobs=jobs, batch_size=1)(watched())
+    def watched(*arguments: Any, **options: Any) -> Any:
+        future = submit(*arguments, **options)
+        seen.append(len(executor.unfinished()))
+        if len(seen) == enough:
+            gate.touch()
+        return future
+
+    monkeypatch.setattr(executor, "submit_verbose", watched)
+    Parallel(n_jobs=2, batch_size=1)(delayed(until_there)(gate) for _ in range(30))
     return max(seen)
 
 
-def test_no_more_batches_than_jobs_are_tasks(tmp_path: Path) -> None:
+def test_no_more_batches_than_jobs_are_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with NotebookExecutor(n_workers=3) as wide, parallel_config(backend=wide.joblib_backend()):
-        assert most_tasks(wide, 2, tmp_path / "gate") == 2
+        assert most_tasks(wide, tmp_path / "gate", monkeypatch, 2) == 2
 
 
-def test_each_worker_has_the_next_batch_in_the_queue(backend: ScalerBackend, tmp_path: Path) -> None:
-    most = most_tasks(backend.executor, 2, tmp_path / "gate")
-    assert most in (3, 4), "joblib gives two for each job, and one may just have ended"
+def test_each_worker_has_the_next_batch_in_the_queue(
+    backend: ScalerBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert most_tasks(backend.executor, tmp_path / "gate", monkeypatch, 4) == 4, "joblib gives two for each job"
 
 
 def test_an_exception_keeps_its_type_and_stops_the_rest(backend: ScalerBackend, tmp_path: Path) -> None:
