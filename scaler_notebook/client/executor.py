@@ -373,10 +373,14 @@ class NotebookExecutor(EngineClient, Executor):
         Parameters
         ----------
         options
-            ``inner_max_num_threads``: how many threads the numerical libraries may use within a call.
+            ``inner_max_num_threads``: how many threads the numerical libraries may use within a call. Of each batch,
+            as for :meth:`submit_verbose`: ``gpus``, ``capabilities``, ``retries``, ``retry_on``, ``priority``,
+            ``resources``, ``memory_limit``, ``run_timeout``.
 
         Raises
         ------
+        TypeError, ValueError
+            Another option, or one that is not what it must be.
         ImportError
             joblib is not installed.
         """

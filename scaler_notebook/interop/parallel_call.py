@@ -1,9 +1,11 @@
 """One call of joblib's ``Parallel``: its batches, as tasks of an executor on one board."""
 
+import math
 import os
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,10 +16,12 @@ from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.futures.group import FutureGroup
 from scaler_notebook.client.submission.call_pickling import pickle_call
 from scaler_notebook.client.waiting.host import current_host
+from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.errors import TaskSerializationError
 
 LOOK = 0.25  # seconds between two looks at a call of Parallel, for what no completed batch would tell
+WRAPPERS = 8  # around a function whose name is looked for; an object that answers everything has no innermost one
 
 Completed = Callable[["Job"], object]
 
@@ -64,12 +68,15 @@ class ParallelCall:
         How many at a time.
     threads
         How many threads the numerical libraries may use in each; None for the share of a task process.
+    options
+        The options of each task, as ``submit_verbose`` has them.
     """
 
-    def __init__(self, executor: NotebookExecutor, most: int, threads: int | None) -> None:
+    def __init__(self, executor: NotebookExecutor, most: int, threads: int | None, options: Mapping[str, Any]) -> None:
         self._executor = executor
         self._most = most
         self._threads = threads
+        self._options = options
         self._mutex = threading.RLock()
         self._waiting: deque[Job] = deque()
         self._running = 0
@@ -113,7 +120,9 @@ class ParallelCall:
     def _start(self, job: Job) -> None:
         """Make a batch a task."""
         try:
-            future = self._executor.submit_verbose(run_batch, (job.run, self._threads), name=_name(job.run))
+            future = self._executor.submit_verbose(
+                run_batch, (job.run, self._threads), name=_name(job.run), **self._options
+            )
         except TaskSerializationError as error:
             raise _error_of_call(job.run, error) from error.__cause__
         job.future = future
@@ -151,12 +160,29 @@ class ParallelCall:
             self._start_waiting()
             self._moved.set()
 
-    def wait_while(self, goes_on: Callable[[], bool]) -> None:
-        """Wait while ``goes_on()`` is true."""
-        while goes_on():
-            self._moved = moved = Signal()  # before the look: an end that sets the one before is seen by it
-            if goes_on():
-                current_host().wait(moved, LOOK)
+    def wait_while(self, goes_on: Callable[[], bool], seconds: float = math.inf) -> None:
+        """Wait while ``goes_on()`` is true, with the slot of the task that waits, if it is one, lent meanwhile.
+
+        Parameters
+        ----------
+        goes_on
+            Says whether there is something to wait for.
+        seconds
+            The longest wait.
+        """
+        if not goes_on():
+            return
+        deadline = time.monotonic() + seconds
+        host = current_host()
+        with host.release_slot():
+            while (left := deadline - time.monotonic()) > 0:
+                self._moved = moved = Signal()  # before the look: an end that sets the one before is seen by it
+                if not goes_on():
+                    return
+                if may_wait():
+                    host.wait(moved, min(left, LOOK))
+                else:  # joblib blocks this thread as well
+                    moved.block(min(left, LOOK))
 
     def cancel(self) -> None:
         """Start no further batch, and stop those that run."""
@@ -218,6 +244,9 @@ def _name(batch: Any) -> str:
 
 def _function_name(function: Any) -> str:
     """Return the name of a function, without what wraps it."""
-    while (inner := getattr(function, "function", None) or getattr(function, "func", None)) is not None:
+    for _ in range(WRAPPERS):
+        inner = getattr(function, "function", None) or getattr(function, "func", None)
+        if inner is None:
+            break
         function = inner
     return str(getattr(function, "__name__", type(function).__name__))

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from .current_task import CurrentTask, current_task
@@ -136,21 +136,26 @@ def _follow(parallel_class: Any) -> None:
     What the task's own code reports goes before. scikit-learn fits folds, trees and classes in such calls. How many
     there will be is known to joblib once it has handed out the last one, or at once where it is given a list.
     """
-    call, print_progress = parallel_class.__call__, parallel_class.print_progress
+    print_progress = parallel_class.print_progress
     followed: dict[Any, CurrentTask] = {}  # the outermost call, with its task: batches end on threads that are older
 
-    def call_here(parallel: Any, iterable: Any) -> Any:
-        task = current_task()
-        if not task.task_id or task in list(followed.values()):
-            return call(parallel, iterable)
-        followed[parallel] = task
-        try:
-            results = call(parallel, iterable)
-        finally:
-            del followed[parallel]
-        if isinstance(results, list):  # joblib returns as soon as all are counted: before the last one is told, perhaps
+    def following(outputs: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        """Return a method that does as one of the two by which joblib yields results, and follows that call."""
+
+        def outputs_here(parallel: Any, *arguments: Any) -> Iterator[Any]:
+            task = current_task()
+            if not task.task_id or task in list(followed.values()):
+                yield from outputs(parallel, *arguments)
+                return
+            followed[parallel] = task
+            try:
+                yield from outputs(parallel, *arguments)
+            finally:
+                del followed[parallel]
+            # joblib goes on as soon as all are counted: before the last one is told, perhaps.
             task.suggest(parallel.n_completed_tasks, parallel.n_dispatched_tasks)
-        return results
+
+        return outputs_here
 
     def print_progress_here(parallel: Any) -> None:
         task = followed.get(parallel)
@@ -160,4 +165,6 @@ def _follow(parallel_class: Any) -> None:
             task.suggest(parallel.n_completed_tasks, total)
         print_progress(parallel)
 
-    parallel_class.__call__, parallel_class.print_progress = call_here, print_progress_here
+    parallel_class.print_progress = print_progress_here
+    parallel_class._get_outputs = following(parallel_class._get_outputs)
+    parallel_class._get_sequential_output = following(parallel_class._get_sequential_output)

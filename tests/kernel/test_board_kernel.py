@@ -135,12 +135,12 @@ def test_a_click_on_cancel_all_while_a_cell_waits(k: Kernel) -> None:
 JOBLIB = """
 from joblib import Parallel, delayed, parallel_config
 with parallel_config(backend=ex.joblib_backend()):
-    found = Parallel(n_jobs=2, batch_size=1)(delayed({call})({argument}) for _ in range(6))
+    found = list(Parallel(n_jobs=2, batch_size=1, {options})(delayed({call})({argument}) for _ in range(6)))
 """
 
 
 def test_a_call_of_joblib_is_a_board_that_grows(k: Kernel) -> None:
-    executed = k.run(JOBLIB.format(call="fit", argument="3"))
+    executed = k.run(JOBLIB.format(call="fit", argument="3", options=""))
     assert [display["text/plain"].splitlines()[0] for display in executed.displays] == ["joblib: fit: no tasks"]
     k.send_comm(card_id(executed), {"type": "ready"})
     whole = wait_for(k, card_id(executed), lambda m: m.get("whole", False))
@@ -148,8 +148,9 @@ def test_a_call_of_joblib_is_a_board_that_grows(k: Kernel) -> None:
     assert k.run("found").text == "[3, 3, 3, 3, 3, 3]"
 
 
-def test_a_click_on_cancel_all_ends_a_call_of_joblib(k: Kernel) -> None:
-    waiting = k.submit(JOBLIB.format(call="time.sleep", argument="60"))
+@pytest.mark.parametrize("options", ["", "timeout=600", 'return_as="generator"', 'return_as="generator_unordered"'])
+def test_a_click_on_cancel_all_ends_a_call_of_joblib(k: Kernel, options: str) -> None:
+    waiting = k.submit(JOBLIB.format(call="time.sleep", argument="60", options=options))
     shown = k.until(lambda m: m["msg_type"] == "display_data" and WIDGET in m["content"]["data"])
     comm = shown["content"]["data"][WIDGET]["model_id"]
     k.send_comm(comm, {"type": "ready"})

@@ -14,6 +14,11 @@ def name_backend() -> None:
 
 
 def _name(parallel: Any) -> None:
-    """Add the backend to those that joblib imports on demand, as it does with Dask's."""
-    backend = "scaler_notebook.interop.joblib"  # by its name: what runs in tasks imports nothing of what calls them
-    parallel.EXTERNAL_BACKENDS.setdefault(NAME, lambda: importlib.import_module(backend))
+    """Add the backend to those that joblib has: ``Parallel`` looks for no others, as ``parallel_config`` does."""
+    parallel.BACKENDS.setdefault(NAME, _new_backend)
+
+
+def _new_backend(**options: Any) -> Any:
+    """Return a new backend."""
+    # By its name: what runs in tasks imports nothing of what calls them.
+    return importlib.import_module("scaler_notebook.interop.joblib").ScalerBackend(**options)

@@ -85,6 +85,17 @@ def one_call() -> None:
     Parallel(n_jobs=2, backend="threading")([delayed(abs)(1)])
 
 
+def read_call(jobs: int = 2) -> None:
+    from joblib import Parallel, delayed
+
+    several = Parallel(n_jobs=jobs, backend="threading", return_as="generator")
+    assert list(several(delayed(abs)(n) for n in range(5))) == list(range(5))
+
+
+def read_call_of_one_job() -> None:
+    read_call(1)
+
+
 def reported_calls() -> None:
     from joblib import Parallel, delayed
 
@@ -103,6 +114,8 @@ WAYS: list[tuple[Callable[[], Any], tuple[float, float, str]]] = [
     (tqdm_manual, (5, 8, "pieces")),
     (parallel_call, (5, 5, "")),
     (one_call, (1, 1, "")),
+    (read_call, (5, 5, "")),
+    (read_call_of_one_job, (5, 5, "")),
     (reported_calls, (1, 2, "half of it")),
 ]
 
