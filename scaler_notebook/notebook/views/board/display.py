@@ -90,6 +90,10 @@ class Board(LiveDisplay):
         """Return the title, and how many tasks are of each kind."""
         return self._title, self._table.counts()
 
+    def kinds(self) -> Mapping[str, Kind]:
+        """Return the kind of each task, by id."""
+        return self._table.kinds()
+
     def is_unseen(self) -> bool:
         """Return whether no front end has shown the live board yet."""
         return not self._feed.ready

@@ -59,7 +59,7 @@ class Card(LiveDisplay):
     def show(self) -> None:
         """Display it in the cell that runs."""
         if self._covered or not self._future.done():
-            earlier = {card._future for card in _live if card.is_of_an_earlier_run(self)} - {self._future}
+            earlier = {card._future for card in tuple(_live) if card.is_of_an_earlier_run(self)} - {self._future}
             self._feed = CardFeed(
                 self._future,
                 self._host,
@@ -80,6 +80,10 @@ class Card(LiveDisplay):
     def tally(self) -> tuple[str, Mapping[Kind, int]]:
         """Return the call, and of which kind the task is."""
         return self._future.call, {kind_of(self._future): 1}
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """Return of which kind the task is, by its id."""
+        return {self._future.task_id: kind_of(self._future)}
 
     def follow(self, future: ScalerFuture[Any]) -> None:
         """Tell of another future from here on: the one of the call that was submitted again."""
@@ -179,12 +183,13 @@ def _keep(feed: CardFeed) -> None:
             oldest.close()
 
 
-_live: "set[Card]" = set()  # cards of tasks that have not ended
+# Cards of tasks that have not ended. The publisher's thread removes them: others iterate over a copy.
+_live: "set[Card]" = set()
 
 
 def offer_cancel(futures: Sequence[ObservedTask], host: KernelHost) -> None:
     """Show cards of futures whose tasks run on after the stop button, unless this cell has cards of them."""
-    seen = {card.task_id for card in _live if card.cell == host.shell.execution_count and not card.is_static()}
+    seen = {card.task_id for card in tuple(_live) if card.cell == host.shell.execution_count and not card.is_static()}
     unseen = [future for future in futures if isinstance(future, ScalerFuture) and future.task_id not in seen]
     if len(unseen) <= MAX_OFFERED:
         for future in unseen:
