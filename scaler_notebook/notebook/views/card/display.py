@@ -1,7 +1,6 @@
 """The display of a future: a live card while the task runs, static HTML when the task has ended."""
 
 import weakref
-from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from scaler_notebook.notebook.views.live_display import (
     LIVE_INTERVAL,
     STATIC_INTERVAL,
     LiveDisplay,
+    NewestViews,
     last_words,
     listen,
 )
@@ -157,8 +157,8 @@ class Card(LiveDisplay):
 
     def _retire_soon(self) -> None:
         if self._feed is not None:
-            if self._covered:
-                _keep(self._feed)
+            if self._covered:  # elsewhere the view goes with the widget that its output had
+                _kept.add(self._feed, MAX_KEPT)
             publisher.call_later(LATE_CLICKS if self._feed.ready else LATE_PAGES, self._feed.retire)
 
 
@@ -168,19 +168,7 @@ def _follow(card: "weakref.ref[Card]", future: ScalerFuture[Any]) -> None:
         known.follow(future)
 
 
-_kept: "deque[weakref.ref[CardFeed]]" = deque()  # of cards whose tasks have ended, the newest last
-
-
-def _keep(feed: CardFeed) -> None:
-    """Let a card whose task has ended hear clicks for as long as a page has it, and not too many have ended since."""
-    for _ in range(len(_kept)):
-        before = _kept.popleft()
-        if (known := before()) is not None and not known.closed and known is not feed:
-            _kept.append(before)
-    _kept.append(weakref.ref(feed))
-    while len(_kept) > MAX_KEPT:
-        if (oldest := _kept.popleft()()) is not None and not oldest.runs:
-            oldest.close()
+_kept = NewestViews()  # cards whose tasks have ended: they hear clicks for as long as a page has them
 
 
 # Cards of tasks that have not ended. The publisher's thread removes them: others iterate over a copy.
