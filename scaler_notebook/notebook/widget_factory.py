@@ -30,4 +30,4 @@ def make_widget(shown: ObservedTask | FutureGroup[Any] | EngineClient, host: Vie
     if isinstance(shown, EngineClient):
         return EngineFeed(host, shown).widget
     assert isinstance(shown, ScalerFuture)
-    return CardFeed(shown, host).widget
+    return CardFeed(shown, host, alone=True).widget

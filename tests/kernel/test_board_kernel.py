@@ -63,7 +63,7 @@ def test_a_list_of_futures_is_a_board_and_any_other_list_is_not(k: Kernel) -> No
     assert k.run("[ex.submit(fit, 1), 2]").displays[0]["text/plain"].startswith("[<ScalerFuture")
 
 
-def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Path) -> None:
+def test_a_group_is_displayed_as_a_board_that_goes_on_answering(k: Kernel, tmp_path: Path) -> None:
     patch(k, "scaler_notebook.notebook.views.board.display", LIVE_INTERVAL=0.2)
     gate = tmp_path / "open"
     executed = k.run(f"group = ex.map_async(fit, range(20), [{str(gate)!r}] * 20)\ngroup")
@@ -77,7 +77,7 @@ def test_a_group_is_displayed_as_a_board_that_stays_live(k: Kernel, tmp_path: Pa
     ended = static(k, "19 done · 1 failed")
     assert "does not converge" in ended["text/plain"]
     assert "does not converge" in ended["text/html"]
-    assert ended[WIDGET]["model_id"] == comm, "it stays live"
+    assert WIDGET not in ended, "a file shows how it ended"
     k.send_comm(comm, {"type": "open", "row": 13})
     detail = wait_for(k, comm, lambda m: bool(m["details"]))["details"][0]
     assert detail["row"]["error"] == "ValueError: model 13 does not converge"
@@ -109,7 +109,7 @@ def test_a_group_that_is_still_submitted_has_its_board_already(k: Kernel, tmp_pa
 def test_a_large_group_has_its_board_before_it_is_submitted_and_lets_it_be_drawn(k: Kernel) -> None:
     patch(k, "scaler_notebook.client.futures.growing_group", MANY=20, SOON=60.0)
     patch(k, "scaler_notebook.notebook.views.board.display", DRAW_PATIENCE=10.0)
-    k.run("from scaler_notebook.notebook.views.board.display import GroupBoard; GroupBoard.is_awaited = True")
+    k.run("from scaler_notebook.notebook.views.board.display import GroupBoard; GroupBoard.awaited_from = 0.0")
     running = k.submit("group = ex.map_async(fit, range(20))\ngroup")
     shown = k.until(lambda m: m["msg_type"] == "display_data" and WIDGET in m["content"]["data"])
     comm = shown["content"]["data"][WIDGET]["model_id"]
@@ -129,7 +129,7 @@ def test_a_click_on_cancel_all_while_a_cell_waits(k: Kernel) -> None:
     k.until(lambda m: m["msg_type"] == "execute_input" and m["parent_header"]["msg_id"] == waiting)
     k.send_comm(comm, {"type": "cancel", "rows": "all", "force": False})
     assert k.finish(waiting).text == "True True\n"
-    assert WIDGET in static(k, "50 cancelled")
+    assert WIDGET not in static(k, "50 cancelled")
 
 
 JOBLIB = """
@@ -184,11 +184,54 @@ def test_without_a_front_end_the_board_becomes_html_that_says_how_to_stop(k: Ker
     k.run("group.cancel()")
     ended = static(k, "3 cancelled")
     assert WIDGET not in ended
-    assert "%scaler" not in ended["text/html"]
+    assert "as long as this kernel runs, %scaler board shows" in ended["text/html"]
+    assert "%scaler cancel" not in ended["text/html"]
     k.run("1")
     static(k, "3 cancelled")  # once more, for who listens only while a cell runs
+    k.run("group.retry(group)")
     k.send_comm(comm, {"type": "here"})
-    assert WIDGET in static(k, "3 cancelled"), "who comes late gets the live board"
+    k.until(lambda m: WIDGET in m["content"].get("data", {}))  # who comes late gets the live board
+    k.run("group.cancel()")
+
+
+OPEN = "print(len(get_comm_manager().comms))"
+
+
+@pytest.mark.parametrize("shown", ["group", "%scaler board", "ex"])
+def test_cells_that_run_again_leave_the_newest_views_alone_open(k: Kernel, shown: str) -> None:
+    patch(k, "scaler_notebook.notebook.views.board.display", MAX_KEPT=2)
+    patch(k, "scaler_notebook.notebook.views.engine.display", MAX_KEPT=2)
+    k.run("from comm import get_comm_manager\ngroup = ex.map_async(abs, range(3)); group.results()")
+    comms = [card_id(k.run(shown)) for _ in range(2)]
+    before = k.run(OPEN).text
+    comms += [card_id(k.run(shown)) for _ in range(6)]
+    assert k.run(OPEN).text == before
+    assert (
+        k.run(f"print([each in get_comm_manager().comms for each in {comms}])").text == f"{[False] * 6 + [True] * 2}\n"
+    )
+
+
+def test_a_board_that_no_page_has_is_closed_unless_its_tasks_run(k: Kernel, tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+    k.run(f"from comm import get_comm_manager\ngroup = ex.map_async(fit, range(3), [{str(gate)!r}] * 3)")
+    comm = card_id(k.run("group"))
+    for message in ("ready", "left"):
+        k.send_comm(comm, {"type": message, "view": "one"})
+    is_open = f"print({comm!r} in get_comm_manager().comms)"
+    k.run("group")
+    assert k.run(is_open).text == "True\n"
+    gate.touch()
+    k.run("group.results()")
+    static(k, "3 done")
+    k.run("group")
+    assert k.run(is_open).text == "False\n"
+
+
+def test_the_view_of_an_executor_that_is_shut_down_needs_no_kernel(k: Kernel) -> None:
+    comm = card_id(k.run("own = NotebookExecutor(n_workers=1)\nown"))
+    k.send_comm(comm, {"type": "ready"})
+    k.run("own.submit(abs, 1).result(); own.shutdown()")
+    assert WIDGET not in static(k, "an engine that is shut down")
 
 
 def test_widgets_for_layouts_live_until_they_are_closed(k: Kernel) -> None:

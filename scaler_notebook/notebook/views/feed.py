@@ -139,7 +139,11 @@ class Feed(ABC):
         if not self.views or self.closed:
             return
         whole, self._snapshot_due = self._snapshot_due, False
-        content = self.snapshot() if whole else self.changes()
+        try:
+            content = self.snapshot() if whole else self.changes()
+        except Exception:
+            self._snapshot_due = True  # the next message has what this one would have told
+            raise
         if content is not None:
             self._sequence += 1
             self.widget.send(sendable({**content, "seq": self._sequence, "now": time.time()}))
@@ -165,6 +169,11 @@ class Feed(ABC):
         """Whether the model is closed, by us or by somebody else: marimo closes the comm of a cell that runs again."""
         comm = self.widget.comm
         return comm is None or getattr(comm, "_closed", False)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether pages have shown it, and all of them have said that they do no more."""
+        return self.ready and not self.views
 
     def close(self) -> None:
         """Close the model; its views go. Idempotent."""

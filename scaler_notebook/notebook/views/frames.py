@@ -11,7 +11,9 @@ from scaler_notebook.task.modules.installation import is_installed
 
 Fold = tuple[int, int, int]  # first line and the one behind the last, and how many frames they are
 
-_FRAME = re.compile(r'^  File "(?P<file>[^"\n]+)"(?P<more>, line \d+.*)$', re.MULTILINE)
+# Tracebacks of the exceptions in a group have a margin.
+_FRAME = re.compile(r'^(?P<margin> *\| |)  File "(?P<file>[^"\n]+)"(?P<more>, line \d+.*)$', re.MULTILINE)
+_CELL = re.compile(r"(?: *\| |)  Cell ")
 _GOES_ON = re.compile(r"    |  \[Previous line repeated ")  # what belongs to the frame above: its source, for one
 
 
@@ -44,7 +46,7 @@ def with_cells(traceback: str) -> str:
 
     def named(frame: re.Match[str]) -> str:
         location = _location(frame["file"])
-        return frame[0] if location == frame["file"] else f"  Cell {location}{frame['more']}"
+        return frame[0] if location == frame["file"] else f"{frame['margin']}  Cell {location}{frame['more']}"
 
     return _FRAME.sub(named, traceback)
 
@@ -57,13 +59,13 @@ def library_folds(traceback: str) -> list[Fold]:
     i = 0
     while i < len(lines):
         frame = _FRAME.match(lines[i])
-        has_own |= lines[i].startswith("  Cell ") or (frame is not None and not _is_librarys(frame["file"]))
+        has_own |= _CELL.match(lines[i]) is not None or (frame is not None and not _is_librarys(frame["file"]))
         if frame is None or not _is_librarys(frame["file"]):
             i += 1
             continue
-        start = i
+        start, margin = i, frame["margin"]
         i += 1
-        while i < len(lines) and _GOES_ON.match(lines[i]):
+        while i < len(lines) and lines[i].startswith(margin) and _GOES_ON.match(lines[i], len(margin)):
             i += 1
         if folds and folds[-1][1] == start:
             folds[-1] = (folds[-1][0], i, folds[-1][2] + 1)

@@ -1,12 +1,13 @@
 """A display that is live where a front end shows widgets, and static HTML everywhere else and for ever."""
 
 import math
+import threading
 import time
 import uuid
 import weakref
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from scaler_notebook.notebook.kernel import ipykernel_compat
 from scaler_notebook.notebook.kernel.host import KernelHost
@@ -142,6 +143,55 @@ class LiveDisplay(ABC):
         self._fallback = False
         if self._bare:
             self.publish_now()
+
+
+class Closable(Protocol):
+    """A live view that can be closed; what is saved of it stays."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether its buttons are needed: it is closed in no case."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether pages have shown it, and none will again."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class NewestViews:
+    """The newest views of one kind, which stay live when their tasks have ended. They are not held here."""
+
+    def __init__(self) -> None:
+        self._known: list[weakref.ref[Closable]] = []  # the newest last
+        self._mutex = threading.Lock()  # guards that; views are closed outside of it
+
+    def add(self, view: Closable, most: int) -> None:
+        """Add a view as the newest one, and close others: what pages have left, and the oldest beyond the bound.
+
+        Parameters
+        ----------
+        view
+            The view.
+        most
+            How many views stay at most, but for those that run.
+        """
+        with self._mutex:
+            known = [each for reference in self._known if (each := reference()) is not None and each is not view]
+            known = [*(each for each in known if not each.closed), view]
+            surplus = {id(each) for each in known[:-1] if each.is_left}
+            for each in known[: max(0, len(known) - most)]:
+                if not each.runs:
+                    surplus.add(id(each))
+            self._known = [weakref.ref(each) for each in known if id(each) not in surplus]
+        for each in known:
+            if id(each) in surplus:
+                each.close()
 
 
 def _publish_if_due(reference: "weakref.ref[LiveDisplay]") -> None:

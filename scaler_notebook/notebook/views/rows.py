@@ -21,8 +21,16 @@ _OUTCOMES: dict[TaskResultType | None, Outcome] = {TaskResultType.SUCCESS: "succ
 OUTPUT_TAIL = 16_000  # characters of output that a view carries; all of it is in ``future.logs``
 
 
-def row(future: ScalerFuture[Any]) -> Row:
-    """Read a future. None of the user's code runs for that, and nothing blocks."""
+def row(future: ScalerFuture[Any], alone: bool = False) -> Row:
+    """Read a future. None of the user's code runs for that, and nothing blocks.
+
+    Parameters
+    ----------
+    future
+        The future.
+    alone
+        Whether nothing beside the view shows what only the front end's own renderers can; as for :func:`.mime.html`.
+    """
     state = future.state
     failure = future.failure
     traceback = with_cells(failure.traceback) if failure is not None else None
@@ -30,15 +38,15 @@ def row(future: ScalerFuture[Any]) -> Row:
     if state is TaskState.FINISHED:
         outcome = TaskResultType.FAILED if failure is not None else TaskResultType.SUCCESS
     output, truncated = future.last_output(OUTPUT_TAIL)
-    result, rich, about = _result_forms(future) if outcome is TaskResultType.SUCCESS else (None, None, None)
+    result, rich, about = _result_forms(future, alone) if outcome is TaskResultType.SUCCESS else (None, None, None)
     displays = future.displays if future.displayed else ()
     if displays:
         output, pieces = _split_at_first_display(future.outputs())
-        texts = [mime.text(display) for display in displays if not mime.is_native(display)]
+        texts = [mime.text(display) for display in displays if alone or not mime.is_native(display)]
         own = result
         result = "\n".join([*texts, *([result] if result is not None else [])]) or None
         value = rich if rich is not None or own is None else static_html.terminal_block(own)
-        rich = "\n".join(filter(None, [mime.html(pieces), value])) or None
+        rich = "\n".join(filter(None, [mime.html(pieces, alone), value])) or None
     nested, nested_words = nested_tasks(future)
     lines = output.split("\n")
     most = settings.output_lines + (not lines[-1])  # behind the last line's end there is nothing
@@ -78,19 +86,27 @@ def row(future: ScalerFuture[Any]) -> Row:
     return shown
 
 
-def _result_forms(future: ScalerFuture[Any]) -> tuple[str | None, str | None, str | None]:
-    """Return the result as text, as HTML, and a line about it: type, shape, size. None where there is no such form."""
+def _result_forms(future: ScalerFuture[Any], alone: bool) -> tuple[str | None, str | None, str | None]:
+    """Return the result as text, as HTML, and a line about it: type, shape, size. None where there is no such form.
+
+    Parameters
+    ----------
+    future
+        The future.
+    alone
+        As for :func:`row`.
+    """
     summary, preview = future.summary, future.preview
-    if not future.shows_result or not summary.text:
+    if not future.shows_result or not (summary.text or summary.kind):
         return None, None, None
     about = summary.kind or summary.text
     if future.bytes_received:  # there are none if the value is kept for other tasks alone
         about += f" · {format_bytes(future.bytes_received)}"
     if summary.preview is PreviewKind.NONE:
-        return summary.text, None, about
+        return summary.text or None, None, about  # as in a notebook, None itself is not shown
     if preview is None:
         return None, None, about
-    rich = mime.html([preview]) if mime.has_form(preview) else None
+    rich = mime.html([preview], alone) if mime.has_form(preview, alone) else None
     return mime.text(preview), rich, about
 
 

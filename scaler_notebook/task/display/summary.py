@@ -4,9 +4,11 @@ No code of the value and no other code of the user's runs: a ``repr``, ``__len__
 types that come with Python, or from the libraries in :data:`LIBRARIES`.
 """
 
+import array
 import itertools
 import sys
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sized
 from typing import Any
 
 from scaler_notebook.protocol.messages import PreviewKind, ResultSummary
@@ -20,7 +22,7 @@ MAX_BITS = 4_000  # bits of an integer that is written in full; Python refuses l
 
 # By library, classes whose shape costs nothing to ask for. (A lazy frame has none.)
 LIBRARIES = {
-    "numpy": ("ndarray",),
+    "numpy": ("ndarray", "MaskedArray", "matrix", "recarray", "memmap"),
     "pandas": ("DataFrame", "Series", "Index", "RangeIndex", "MultiIndex", "DatetimeIndex"),
     "polars": ("DataFrame", "Series"),
     "pyarrow": ("Table", "RecordBatch"),
@@ -46,6 +48,14 @@ _STANDARD = {
     "uuid": ("UUID",),
 }
 _BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}", dict: "{}"}
+# Classes whose own ``__len__`` is no code of the user's, for an object of a subclass either, and what it counts.
+_UNITS: "dict[type[Sized], str]" = {
+    **dict.fromkeys((list, tuple, set, frozenset, dict, range, deque, array.array), "item"),
+    str: "character",
+    bytes: "byte",
+    bytearray: "byte",
+}
+_NONE = ResultSummary("", PreviewKind.NONE, "NoneType")
 _new_summary = maker(ResultSummary)
 
 
@@ -60,14 +70,14 @@ def summary(value: Any) -> ResultSummary:
     -------
     ResultSummary
         ``text`` is the value as Python writes it if that is plain data, cut after some 2,000 characters, and ``kind``
-        its type and length; otherwise ``text`` is the type with its module's first part, and the length or shape. Both
-        are empty for None.
+        its type and length; otherwise ``text`` is the type with its module's first part, and the length or shape.
+        ``text`` is empty for None.
     """
     if value is None:
-        return _new_summary("", PreviewKind.NONE)
+        return _NONE
     kind = type(value)
     if type(kind) is not type and not known(kind):  # a metaclass may run the user's code, e.g. to hash the class
-        return ResultSummary(_name(kind), PreviewKind.ON_REQUEST)
+        return ResultSummary(_sized(value), PreviewKind.ON_REQUEST)
     if kind in _ATOMS:
         return _new_summary(_atom(value), PreviewKind.NONE, _kind(value))
     if kind in _BRACKETS or _is_atom(value):
@@ -78,7 +88,7 @@ def summary(value: Any) -> ResultSummary:
             return ResultSummary(_kind(value), PreviewKind.ON_REQUEST)
     library = known(kind)
     if not library:
-        return ResultSummary(_name(kind), PreviewKind.ON_REQUEST)
+        return ResultSummary(_sized(value), PreviewKind.ON_REQUEST)
     words = [f"{library}.{_name(kind)}", *_shape(value)]
     cheap = (library, _name(kind)) in CHEAP and _is_text_or_number(value)
     return ResultSummary(" ".join(words), PreviewKind.FOLLOWS if cheap else PreviewKind.ON_REQUEST)
@@ -109,13 +119,26 @@ def brief(value: Any, most: int) -> str:
 def _kind(value: Any) -> str:
     """Return type and length of plain data."""
     kind = type(value)
-    if kind is str:
-        return f"str of {counted(len(value), 'character')}"
+    if kind in _BRACKETS or kind in (str, range):
+        return _sized(value)
     if kind in _ATOMS:  # most results
         return kind.__name__
-    if kind in _BRACKETS:
-        return f"{kind.__name__} of {counted(len(value), 'item')}"
     return f"{_attribute(kind, '__module__').partition('.')[0]}.{_name(kind)}"
+
+
+def _sized(value: Any) -> str:
+    """Return the name of a value's type; with the length, or an array's shape, where the class below is a known one."""
+    kind, ndarray = type(value), getattr(sys.modules.get("numpy"), "ndarray", None)
+    if type(ndarray) is type and issubclass(kind, ndarray):
+        shape, dtype = (getattr(ndarray, name).__get__(value) for name in ("shape", "dtype"))
+        return " ".join([_name(kind), *_dimensions(shape), str(dtype)[:MAX_TYPE]])
+    for base, unit in _UNITS.items():
+        if issubclass(kind, base):
+            try:
+                return f"{_name(kind)} of {counted(base.__len__(value), unit)}"
+            except OverflowError:  # a range
+                break
+    return _name(kind)
 
 
 def known(kind: type) -> str:
@@ -148,12 +171,17 @@ def _shape(value: Any) -> list[str]:
     size = getattr(value, "size", None)  # a picture's width and height
     words = []
     if isinstance(shape, tuple) and all(type(each) is int for each in shape):
-        words.append(" × ".join(f"{each:,}" for each in shape) if shape else "0-dimensional")
+        words += _dimensions(shape)
     elif isinstance(size, tuple) and all(type(each) is int for each in size):
         words.append(" × ".join(map(str, size)))
     if dtype is not None:
         words.append(str(dtype)[:MAX_TYPE])
     return words
+
+
+def _dimensions(shape: tuple[int, ...]) -> list[str]:
+    """Return a shape in words."""
+    return [" × ".join(f"{each:,}" for each in shape) if shape else "0-dimensional"]
 
 
 def _name(kind: type) -> str:

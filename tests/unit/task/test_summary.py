@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import abc
+import array
+import collections
 import datetime
 import decimal
 import signal
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -58,8 +61,23 @@ def test_few_words_are_few(value: Any, most: int) -> None:
         assert found == repr(value)
 
 
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
 def _never(*_: Any) -> NoReturn:
     raise AssertionError("code of the user's")
+
+
+class Words(str, abc.ABC):
+    __slots__ = ()
+    __len__ = __repr__ = _never
+
+
+class Grid(np.ndarray[Any, Any]):
+    shape = dtype = property(_never)
+    __len__ = __repr__ = _never
 
 
 def _hostile(name: str, armed: list[bool]) -> Any:
@@ -103,6 +121,11 @@ def test_no_code_of_the_users_runs(name: str, wrap: Any) -> None:
     assert brief(value, 60)
 
 
+def test_a_length_or_shape_is_that_of_the_known_class_below() -> None:
+    assert summary(Words("abc")).text == "Words of 3 characters"
+    assert summary(np.zeros((2, 3)).view(Grid)).text == "Grid 2 × 3 float64"
+
+
 @pytest.mark.parametrize(
     ("value", "text", "preview"),
     [
@@ -117,6 +140,13 @@ def test_no_code_of_the_users_runs(name: str, wrap: Any) -> None:
         (decimal.Decimal("1.5"), "Decimal('1.5')", PreviewKind.NONE),
         ([10**5_000], "[an integer of 16,610 bits]", PreviewKind.NONE),
         (decimal.Decimal, "type", PreviewKind.ON_REQUEST),
+        (Point(1, 2), "Point of 2 items", PreviewKind.ON_REQUEST),
+        (collections.OrderedDict(a=1), "OrderedDict of 1 item", PreviewKind.ON_REQUEST),
+        (collections.Counter("abb"), "Counter of 2 items", PreviewKind.ON_REQUEST),
+        (collections.deque([1, 2, 3]), "deque of 3 items", PreviewKind.ON_REQUEST),
+        (array.array("d", range(1_000)), "array of 1,000 items", PreviewKind.ON_REQUEST),
+        (bytearray(4), "bytearray of 4 bytes", PreviewKind.ON_REQUEST),
+        (np.ma.masked_array([1.5], [True]), "numpy.MaskedArray 1 float64", PreviewKind.ON_REQUEST),
     ],
 )
 def test_type_and_shape(value: Any, text: str, preview: PreviewKind) -> None:
@@ -136,6 +166,8 @@ def test_type_and_shape(value: Any, text: str, preview: PreviewKind) -> None:
         ([7], "list of 1 item"),
         ({"a": 1, "b": [2]}, "dict of 2 items"),
         (range(10**30), "range"),
+        (range(5), "range of 5 items"),
+        ({1, 2}, "set of 2 items"),
         (np.float64(1.5), "numpy.float64"),
         (datetime.date(2024, 2, 29), "datetime.date"),
     ],

@@ -10,6 +10,14 @@ SHOWN = {
     "a call": "ex.map_async(f, range(9))",
     "a name": "import math\ngroup = ex.map_async(f, range(9))\ngroup",
     "one of two names": "a = b = ex.map_async(f, range(9))\nn = 1\na",
+    "a name with a type": "group: FutureGroup[int] = ex.map_async(f, range(9))\ngroup",
+    "an assignment in an expression": "(group := ex.map_async(f, range(9)))",
+    "a name that an expression has assigned": "(group := ex.map_async(f, range(9)))\nprint(1)\ngroup",
+    "a name of a with block": "with NotebookExecutor() as ex:\n    group = ex.map_async(f, range(9))\ngroup",
+    "what is displayed": "display(ex.map_async(f, range(9)))\nprint(1);",
+    "a name that is displayed": "with ex:\n    group = ex.map_async(f, range(9))\n    display(group)\nprint(1)",
+    "a magic": "get_ipython().run_line_magic('scaler', 'map fit, range(9)')",
+    "a magic's value": "group = get_ipython().run_line_magic('scaler', 'map fit range(9)')\ngroup",
 }
 NOT_SHOWN = {
     "nothing": "",
@@ -22,6 +30,11 @@ NOT_SHOWN = {
     "one of two groups": "a = ex.map_async(f, range(9))\nex.map_async(g, range(9))",
     "a call within a function": "def start(): return ex.map_async(f, range(9))\nstart()",
     "no Python": "ex.map_async(f,",
+    "another magic": "get_ipython().run_line_magic('scaler', 'submit fit(map_async)')",
+    "what a branch assigns": "group = ex.map_async(f, range(9))\nif n:\n    group = None\ngroup",
+    "a name that is displayed too early": "group = 1\ndisplay(group)\ngroup = ex.map_async(f, range(9))",
+    "a display with an id": "display(ex.map_async(f, range(9)), display_id=True)",
+    "the value of a with block": "with ex:\n    ex.map_async(f, range(9))",
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +19,8 @@ from scaler_notebook.notebook.views.engine import feed as engine_feed
 from scaler_notebook.notebook.views.engine import static_html
 from scaler_notebook.notebook.views.engine.contents import ContentsReader
 from scaler_notebook.notebook.views.engine.feed import EngineFeed
-from scaler_notebook.notebook.views.engine.samples import KEPT, ProcessSamples
+from scaler_notebook.notebook.views.engine.samples import KEPT, ProcessSamples, Sample
+from scaler_notebook.notebook.views.publisher import publisher as the_publisher
 from scaler_notebook.protocol.messages import ClientPause, EngineStatus, EngineStatusRequest
 from scaler_notebook.testing import InMemoryExecutor, memory_executor
 
@@ -83,6 +86,64 @@ def test_it_shows_gpus_where_the_engine_has_some(executor: InMemoryExecutor) -> 
     assert "process 1 on GPUs a, b:" in static_html.html(contents)
 
 
+def test_a_group_that_is_retried_is_counted_again(executor: InMemoryExecutor) -> None:
+    reader = ContentsReader(lambda: executor)
+    group = executor.map_async(abs, range(2))
+    for future in group:
+        executor.engine.fail(future, ValueError())
+    group.wait(5)
+    for _ in range(2):
+        assert reader.read()["groups"][0]["counts"] == {"failed": 2}
+    for future in group.retry():
+        executor.engine.finish(future, 1)
+    group.wait(5)
+    assert reader.read()["groups"][0]["counts"] == {"done": 2}
+
+
+class ConstantSamples(ProcessSamples):
+    """Samples of processes that do nothing."""
+
+    def take(self, pids: Iterable[int]) -> None:
+        for pid in pids:
+            self._samples.setdefault(pid, deque(maxlen=KEPT)).append(Sample(0.0, 1))
+
+
+def test_the_time_of_a_task_goes_on_while_its_process_does_nothing(
+    executor: InMemoryExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(the_publisher, "call_later", lambda delay, call: None)
+    feed = EngineFeed(MarimoHost(), executor)
+    feed._reader._samples = ConstantSamples()
+    future, other = executor.submit(abs, 1), executor.submit(abs, 2)
+    executor.engine.start_task(future)
+    engine_report.ask(executor)
+    executor.engine.sent.next(EngineStatusRequest)
+    executor.engine.tell(EngineStatus(2, 0, (1,), (future.task_id,)))
+    executor.engine.finish(other, 1)  # heard behind the status
+    other.result(5)
+
+    def samples_sent() -> int | None:
+        content = feed.changes()
+        return None if content is None else len(content["workers"][0]["cpu"])
+
+    feed._sample()
+    assert samples_sent() == 1
+    assert samples_sent() is None, "nothing was sampled since"
+    feed._sample()
+    assert samples_sent() == 1
+    executor.engine.tell(EngineStatus(2, 0, (1,), ("",)))
+    executor.engine.finish(future, 1)
+    future.result(5)
+    feed._sample()
+    assert samples_sent() == 1
+    for _ in range(3):
+        feed._sample()
+        assert samples_sent() is None, "it is idle, and all is as before"
+    executor.pause()
+    assert samples_sent() == 3, "the line skips none"
+    feed.close()
+
+
 def test_its_buttons(executor: InMemoryExecutor) -> None:
     feed = EngineFeed(MarimoHost(), executor)
     future = executor.submit(abs, -1)
@@ -112,6 +173,36 @@ def test_an_executor_that_nobody_holds_is_not_held_by_its_view() -> None:
     feed.act({"type": "pause"})
     assert feed.snapshot()["answer"] == "nothing holds this executor any more"
     feed.close()
+
+
+def test_the_end_of_an_executor_that_nobody_holds_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    later, marked, told = list[Any](), list[Any](), list[Any]()
+
+    class StillPublisher:
+        """Calls nothing by itself."""
+
+        mark, forget = marked.append, staticmethod(lambda view: None)
+        call_later = staticmethod(lambda delay, call: later.append(call))
+
+    executor = memory_executor()
+    feed = EngineFeed(MarimoHost(), executor, lambda: told.append("the static form"))
+    monkeypatch.setattr(engine_feed, "publisher", StillPublisher)
+    with the_publisher._lock:  # its thread sends nothing meanwhile
+        feed._heard(feed.widget, {"type": "ready", "view": "one"}, [])
+        feed.publish()
+        later.pop(0)()  # a sample
+        marked.clear()
+        told.clear()
+        del executor
+        gc.collect()
+        later.pop(0)()
+        assert (marked, told, later) == ([feed], ["the static form"], [])
+        content = feed.changes()
+        assert content is not None
+        assert content["state"] == "shut down"
+        feed.publish()
+        assert not later, "it is asked no more"
+        feed.close()
 
 
 def test_samples_are_bounded_and_a_process_that_has_ended_has_none() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from scaler_notebook.notebook.views import frames
 from scaler_notebook.notebook.views.frames import library_folds, origin
 from scaler_notebook.notebook.views.row import Row, duration
 from scaler_notebook.notebook.views.static import static_html
@@ -331,3 +332,29 @@ def test_frames_of_libraries_are_folded() -> None:
     page = html(finished(word="failed", outcome="failed", error="E", traceback=shown, folds=folds), now=NOW)
     assert f"… {frames} frames of libraries" in Page(page).words
     assert library_folds("\n".join(lines[first:])) == [], "all of it is the library's"
+
+
+GROUP = f"""\
+  + Exception Group Traceback (most recent call last):
+  |   File "{json.__file__}", line 1, in outer
+  |     raise group
+  |   File "/tmp/ipykernel_1/2.py", line 2, in fit
+  |     outer()
+  | ExceptionGroup: both (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "{json.__file__}", line 3, in inner
+    |     raise error
+    |     ^^^^^^^^^^^
+    |   File "{json.__file__}", line 4, in innermost
+    | ValueError: bad
+    +------------------------------------"""  # as Python 3.11 and later write it
+
+
+def test_frames_of_the_exceptions_in_a_group_are_folded_and_name_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert library_folds(GROUP) == [(1, 3, 1), (8, 12, 2)]
+    monkeypatch.setattr(frames, "_location", lambda file: "In[3]" if file.startswith("/tmp/") else file)
+    named = frames.with_cells(GROUP)
+    assert "  |   Cell In[3], line 2, in fit\n" in named
+    assert library_folds(named) == [(1, 3, 1), (8, 12, 2)]
+    assert library_folds("\n".join(GROUP.split("\n")[6:])) == [], "all of it is the library's"

@@ -22,6 +22,29 @@ def test_a_result_is_shown_beside_what_the_task_has_displayed() -> None:
     assert "{&#x27;score&#x27;: 0.93}" in value
 
 
+def test_a_pane_shows_the_picture_of_what_a_card_leaves_to_the_front_end() -> None:
+    future = detached_future()
+    future.start()
+    future.display({"text/latex": "$x$", "image/png": "AAAA", "text/plain": "x"})
+    future.display({"text/markdown": "**b**", "text/plain": "words"})
+    card, pane = rows.row(future), rows.row(future, alone=True)
+    assert (card["rich"], card["result"]) == (None, None)
+    assert pane["rich"] is not None
+    assert pane["rich"].count("<img") == 1
+    assert "words" in pane["rich"]
+    assert "$x$" not in pane["rich"]
+    assert pane["result"] == "x\nwords"
+
+
+def test_of_none_is_said_what_it_is() -> None:
+    future = detached_future()
+    future.start()
+    future.finish(None)
+    row = rows.row(future)
+    assert (row["result"], row["rich"]) == (None, None)
+    assert (row["about"] or "").startswith("NoneType · ")
+
+
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_row_has_as_many_lines_of_output_as_are_wanted(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     monkeypatch.setattr(settings, "output_lines", 3)

@@ -1,5 +1,7 @@
 """The display of a group, and of the whole session: a live board with its static forms beside it."""
 
+import math
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +14,7 @@ from scaler_notebook.notebook.views.live_display import (
     LIVE_INTERVAL,
     STATIC_INTERVAL,
     LiveDisplay,
+    NewestViews,
     last_words,
     listen,
 )
@@ -27,11 +30,16 @@ from .table import SessionTable, TaskTable
 
 SESSION_TITLE = "all tasks of this session"
 DRAW_PATIENCE = 0.3  # seconds for a front end to ask for the module and the rows of a board
+DRAW_PAUSE = 60.0  # seconds in which none is waited for after one has not come in time
+MAX_KEPT = 50  # boards that stay live when their tasks have ended
 HOW_TO_STOP = "%scaler board shows it live, %scaler status lists what is unfinished, %scaler cancel --all stops it"
+HOW_TO_REOPEN = "as long as this kernel runs, %scaler board shows the tasks that it still holds"
+
+_kept = NewestViews()
 
 
 class Board(LiveDisplay):
-    """One display of a group or of the session; live until the kernel ends.
+    """One display of a group or of the session; live while its tasks run, and then as long as it is among the newest.
 
     Parameters
     ----------
@@ -56,6 +64,7 @@ class Board(LiveDisplay):
         self.send(self._feed.widget, update=False)
         self.expect_front_end()
         watch.add(self)
+        _kept.add(self, MAX_KEPT)
         if self._table.settled:
             self._changed()
 
@@ -72,23 +81,48 @@ class Board(LiveDisplay):
 
     def publish(self) -> None:
         """Send the static forms again, and the widget for who shows it itself; on the publisher's thread."""
-        # Who exports an executed notebook prefers the widget, which shows nothing without its kernel.
-        bare = self._fallback or (self._table.settled and not self.is_met())
+        # Who shows or exports a saved notebook prefers the widget, which shows nothing without its kernel.
+        bare = self._fallback or self.closed or self._table.settled
         self.send(None if bare else self._feed.widget, update=True)
 
     def static_forms(self) -> dict[str, str]:
         """Return the table of tasks as it is now, as text and as HTML, by MIME type."""
         rows: list[BoardRow] = self._table.rows(range(len(self._table)))
         counts = self._table.counts()
-        remark = HOW_TO_STOP if not self._table.settled else None
+        remark = HOW_TO_REOPEN if self._table.settled else HOW_TO_STOP
         return {
             "text/plain": static_html.text(self._title, counts, rows),
-            "text/html": static_html.html(self._title, counts, rows, remark=remark),
+            "text/html": static_html.html(self._title, counts, rows, remark=remark if rows else None),
         }
 
     def tally(self) -> tuple[str, Mapping[Kind, int]]:
         """Return the title, and how many tasks are of each kind."""
         return self._title, self._table.counts()
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """Return the kind of each task, by id."""
+        return self._table.kinds()
+
+    @property
+    def runs(self) -> bool:
+        """Whether tasks of it have not ended. A later board of the session has the same buttons."""
+        return not self._table.settled and not self._table.newest_first
+
+    @property
+    def is_left(self) -> bool:
+        """Whether its tasks have ended, and no page shows it any more."""
+        return self._table.settled and self._feed.is_left
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no live board any more."""
+        return self._feed.closed
+
+    def close(self) -> None:
+        """Close the live board; the static forms stay, as they are now."""
+        watch.remove(self)  # its table hears of nothing any more
+        self._feed.close()
+        self.publish_now()
 
     def is_unseen(self) -> bool:
         """Return whether no front end has shown the live board yet."""
@@ -110,6 +144,8 @@ class Board(LiveDisplay):
             self.publish_within(LIVE_INTERVAL if self._feed.ready and not self._table.settled else STATIC_INTERVAL)
         elif self._table.settled:
             self.publish_within(LIVE_INTERVAL)
+        elif self._bare:  # more tasks have come
+            self.publish_within(STATIC_INTERVAL)
 
     def _mark(self) -> None:
         publisher.mark(self)
@@ -129,11 +165,12 @@ class GroupBoard:
 
     Attributes
     ----------
-    is_awaited
-        Whether a front end is waited for; where one has not come in time, none is from then on.
+    awaited_from
+        When a front end is waited for again, by the monotonic clock: one that has not come in time may have been slow
+        once, or there is none.
     """
 
-    is_awaited = True
+    awaited_from = -math.inf
 
     def __init__(self, title: str, futures: Sequence[ScalerFuture[Any]], host: KernelHost) -> None:
         self._host = host
@@ -147,8 +184,8 @@ class GroupBoard:
 
     def wait_until_drawn(self) -> None:
         """Wait until a front end was sent the first rows, if one comes in time."""
-        if GroupBoard.is_awaited:
-            GroupBoard.is_awaited = self._host.wait(self._board.drawn, DRAW_PATIENCE)
+        if time.monotonic() >= GroupBoard.awaited_from and not self._host.wait(self._board.drawn, DRAW_PATIENCE):
+            GroupBoard.awaited_from = time.monotonic() + DRAW_PAUSE
 
     def complete(self, group: FutureGroup[Any]) -> None:
         """Take the group; the cell that runs has shown it now."""

@@ -103,7 +103,7 @@ class RowDetails:
         future = self._future
         if future is None:
             return {"number": self._number, "row": None, "trace": ""}
-        return {"number": self._number, "row": rows.row(future), "trace": str(future.trace())}
+        return {"number": self._number, "row": rows.row(future, alone=True), "trace": str(future.trace())}
 
     def close(self) -> None:
         """Watch the future no more."""

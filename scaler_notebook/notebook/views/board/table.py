@@ -45,6 +45,7 @@ class TaskTable:
         self._dirty: dict[str, ScalerFuture[Any]] = {}
         self._mutex = threading.Lock()  # guards the attributes below
         self._numbers: dict[str, int] = {}
+        self._ids: list[str] = []  # of the tasks that rows show
         self._futures: list[weakref.ref[ScalerFuture[Any]]] = []
         self._earlier_futures: list[
             weakref.ref[ScalerFuture[Any]]
@@ -89,6 +90,7 @@ class TaskTable:
         else:
             number = len(self._rows)
             row = self._read(number, future)
+            self._ids.append(future.task_id)
             self._futures.append(weakref.ref(future))
             self._rows.append(row)
             self._counts[row.kind] += 1
@@ -108,6 +110,7 @@ class TaskTable:
         """
         self._earlier_futures.append(self._futures[number])
         self._earlier_tries[number] = self._rows[number].tries
+        self._ids[number] = retry.task_id
         self._futures[number] = weakref.ref(retry)
         self._replace_row(number, self._read(number, retry))
 
@@ -199,6 +202,11 @@ class TaskTable:
     def counts(self) -> dict[Kind, int]:
         """Return the number of tasks of each kind, in the order of KINDS; kinds without tasks are left out."""
         return {kind: self._counts[i] for i, kind in enumerate(KINDS) if self._counts[i]}
+
+    def kinds(self) -> dict[str, Kind]:
+        """Return the kind of each task that a row shows, by the task's id."""
+        with self._mutex:
+            return {task_id: KINDS[row.kind] for task_id, row in zip(self._ids, self._rows, strict=True)}
 
     @property
     def version(self) -> int:

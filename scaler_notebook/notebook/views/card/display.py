@@ -1,7 +1,6 @@
 """The display of a future: a live card while the task runs, static HTML when the task has ended."""
 
 import weakref
-from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +15,7 @@ from scaler_notebook.notebook.views.live_display import (
     LIVE_INTERVAL,
     STATIC_INTERVAL,
     LiveDisplay,
+    NewestViews,
     last_words,
     listen,
 )
@@ -59,7 +59,7 @@ class Card(LiveDisplay):
     def show(self) -> None:
         """Display it in the cell that runs."""
         if self._covered or not self._future.done():
-            earlier = {card._future for card in _live if card.is_of_an_earlier_run(self)} - {self._future}
+            earlier = {card._future for card in tuple(_live) if card.is_of_an_earlier_run(self)} - {self._future}
             self._feed = CardFeed(
                 self._future,
                 self._host,
@@ -80,6 +80,10 @@ class Card(LiveDisplay):
     def tally(self) -> tuple[str, Mapping[Kind, int]]:
         """Return the call, and of which kind the task is."""
         return self._future.call, {kind_of(self._future): 1}
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """Return of which kind the task is, by its id."""
+        return {self._future.task_id: kind_of(self._future)}
 
     def follow(self, future: ScalerFuture[Any]) -> None:
         """Tell of another future from here on: the one of the call that was submitted again."""
@@ -153,8 +157,8 @@ class Card(LiveDisplay):
 
     def _retire_soon(self) -> None:
         if self._feed is not None:
-            if self._covered:
-                _keep(self._feed)
+            if self._covered:  # elsewhere the view goes with the widget that its output had
+                _kept.add(self._feed, MAX_KEPT)
             publisher.call_later(LATE_CLICKS if self._feed.ready else LATE_PAGES, self._feed.retire)
 
 
@@ -164,27 +168,16 @@ def _follow(card: "weakref.ref[Card]", future: ScalerFuture[Any]) -> None:
         known.follow(future)
 
 
-_kept: "deque[weakref.ref[CardFeed]]" = deque()  # of cards whose tasks have ended, the newest last
+_kept = NewestViews()  # cards whose tasks have ended: they hear clicks for as long as a page has them
 
 
-def _keep(feed: CardFeed) -> None:
-    """Let a card whose task has ended hear clicks for as long as a page has it, and not too many have ended since."""
-    for _ in range(len(_kept)):
-        before = _kept.popleft()
-        if (known := before()) is not None and not known.closed and known is not feed:
-            _kept.append(before)
-    _kept.append(weakref.ref(feed))
-    while len(_kept) > MAX_KEPT:
-        if (oldest := _kept.popleft()()) is not None and not oldest.runs:
-            oldest.close()
-
-
-_live: "set[Card]" = set()  # cards of tasks that have not ended
+# Cards of tasks that have not ended. The publisher's thread removes them: others iterate over a copy.
+_live: "set[Card]" = set()
 
 
 def offer_cancel(futures: Sequence[ObservedTask], host: KernelHost) -> None:
     """Show cards of futures whose tasks run on after the stop button, unless this cell has cards of them."""
-    seen = {card.task_id for card in _live if card.cell == host.shell.execution_count and not card.is_static()}
+    seen = {card.task_id for card in tuple(_live) if card.cell == host.shell.execution_count and not card.is_static()}
     unseen = [future for future in futures if isinstance(future, ScalerFuture) and future.task_id not in seen]
     if len(unseen) <= MAX_OFFERED:
         for future in unseen:

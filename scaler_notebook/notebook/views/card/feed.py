@@ -87,6 +87,8 @@ class CardFeed(Feed):
         Called with the new future when the call was submitted again.
     place
         The name of what the views cover in a page; empty if they are shown as widgets are.
+    alone
+        Whether nothing else shows what the task displays, as for :func:`.rows.row`.
     """
 
     def __init__(
@@ -98,14 +100,17 @@ class CardFeed(Feed):
         on_met: Callable[[], None] = lambda: None,
         on_retry: Callable[[ScalerFuture[Any]], None] = lambda future: None,
         place: str = "",
+        alone: bool = False,
     ) -> None:
         super().__init__(host, CardWidget(host, place), on_met)
+        self._alone = alone
         self._noted, self._on_retry = noted, on_retry
         self._earlier = earlier
         self.note: str | None = None  # a remark for the person who looks
         self._shows: ScalerFuture[Any] | None = future
         self._shown = weakref.ref(future)  # also when the card keeps it alive no more
         self._retrying = False
+        self._changing = threading.Lock()  # guards which future the card shows: a retry comes on a thread of its own
         self._last: Content = {}
         self._rich: str | None = None  # that the views have
         self._sampler = UsageSampler(self.tell, lambda: bool(self.views) and not self.closed)
@@ -118,7 +123,7 @@ class CardFeed(Feed):
         if self._shows is None:
             kept = self._shown() is not None
             return {**self._last, "note": self.note, "retry": self._can_be_retried(), "keeps_output": kept}
-        row = rows.row(self._shows)
+        row = rows.row(self._shows, self._alone)
         running = [left for left in self._earlier if not left.done()]
         earlier = {"running": len(running), "refused": any(left.refused for left in running)}
         return {
@@ -174,15 +179,17 @@ class CardFeed(Feed):
 
     def retire(self) -> None:
         """Close the model, and let go of the future: a view that is still shown keeps no result alive."""
-        if self.runs:
-            return  # submitted again
-        self._last = self.snapshot()
-        self._let_go()
+        with self._changing:
+            if self.runs:
+                return  # submitted again
+            self._last = self.snapshot()
+            self._let_go()
         super().retire()
 
     def close(self) -> None:
         """Let go of the future, and close the widget."""
-        self._let_go()
+        with self._changing:
+            self._let_go()
         super().close()
 
     def _can_be_retried(self) -> bool:
@@ -207,9 +214,10 @@ class CardFeed(Feed):
             publisher.mark(self)
 
     def _show(self, future: ScalerFuture[Any]) -> None:
-        if self._shows is not None:
-            self._shows.unwatch(self._changed)
-        self._shown, self._shows = weakref.ref(future), future
+        with self._changing:
+            if self._shows is not None:
+                self._shows.unwatch(self._changed)
+            self._shown, self._shows = weakref.ref(future), future
         self.note = f"submitted again as task {future.task_id}"
         future.watch(self._changed)
         self._on_retry(future)

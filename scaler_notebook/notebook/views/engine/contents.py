@@ -1,13 +1,15 @@
 """The contents of an executor's view: one structure for the live form and the static ones."""
 
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from scaler_notebook.client import engine_report
 from scaler_notebook.client.engine_client import EngineClient
 from scaler_notebook.client.engine_report import EngineReport, EngineState
-from scaler_notebook.notebook.views.board.board_row import KINDS, Kind, kind_of
+from scaler_notebook.client.futures.group import FutureGroup
+from scaler_notebook.notebook.views.board.board_row import ENDED, KINDS, Kind, kind_of
 from scaler_notebook.notebook.views.static.terminal_text import one_line
 from scaler_notebook.protocol.messages import EngineStatus
 
@@ -61,12 +63,18 @@ class ContentsReader:
     def __init__(self, executor: Callable[[], EngineClient | None]) -> None:
         self._executor = executor
         self._samples = ProcessSamples()
-        self._settled: dict[int, dict[Kind, int]] = {}  # the counts of groups whose tasks have ended, by id
+        # The ids of the tasks of each group whose tasks have ended, and their counts: a retry changes the ids.
+        self._settled = weakref.WeakKeyDictionary[FutureGroup[Any], tuple[list[str], dict[Kind, int]]]()
 
     def sample(self) -> None:
         """Take a sample of each process that the engine's last answer names."""
         status = self._report().status
         self._samples.take(status.processes if status is not None else ())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the executor takes no more tasks."""
+        return self._report().state == "shut down"
 
     def read(self, samples: int = 1) -> Contents:
         """Return the contents as they are now.
@@ -111,18 +119,40 @@ class ContentsReader:
     def _groups(self) -> list[Group]:
         """Return the newest groups with their counts."""
         shown: list[Group] = []
-        settled: dict[int, dict[Kind, int]] = {}
         executor = self._executor()
         for group, cell in engine_report.groups(executor)[:MAX_GROUPS] if executor is not None else ():
-            counts = self._settled.get(id(group))
-            if counts is None:
-                kinds = Counter(map(kind_of, group))
-                counts = {kind: kinds[kind] for kind in KINDS if kinds[kind]}
-            if group.done():
-                settled[id(group)] = counts
-            shown.append({"name": group.name, "cell": cell, "counts": counts})
-        self._settled = settled
+            shown.append({"name": group.name, "cell": cell, "counts": self._counts(group)})
         return shown
+
+    def _counts(self, group: FutureGroup[Any]) -> dict[Kind, int]:
+        """Count the tasks of a group by their kinds."""
+        futures = list(group)  # once: a retry replaces some of them
+        tasks = [future.task_id for future in futures]
+        known = self._settled.get(group)
+        if known is not None and known[0] == tasks:
+            return known[1]
+        kinds = Counter(map(kind_of, futures))
+        counts = {kind: kinds[kind] for kind in KINDS if kinds[kind]}
+        if all(KINDS.index(kind) in ENDED for kind in counts):
+            self._settled[group] = tasks, counts
+        return counts
+
+
+def with_latest(contents: Contents, samples: int) -> Contents:
+    """Return contents with fewer samples of each process.
+
+    Parameters
+    ----------
+    contents
+        The contents.
+    samples
+        How many of the latest samples stay; at least one.
+    """
+    workers: list[Worker] = [
+        {**worker, "cpu": worker["cpu"][-samples:], "memory": worker["memory"][-samples:]}
+        for worker in contents["workers"]
+    ]
+    return {**contents, "workers": workers}
 
 
 def _processes(status: EngineStatus) -> Iterator[tuple[int, str, str]]:

@@ -4,17 +4,20 @@ import weakref
 
 from scaler_notebook.client.engine_client import EngineClient
 from scaler_notebook.notebook.kernel.host import KernelHost, kernel_host
-from scaler_notebook.notebook.views.live_display import LIVE_INTERVAL, STATIC_INTERVAL, LiveDisplay, listen
+from scaler_notebook.notebook.views.live_display import LIVE_INTERVAL, STATIC_INTERVAL, LiveDisplay, NewestViews, listen
 
 from . import static_html
 from .contents import ContentsReader
 from .feed import ANSWER_TIME, EngineFeed
 
 HOW_TO_SEE = "%scaler status says what it does now"
+MAX_KEPT = 20  # views that stay live: later ones have the same buttons
+
+_kept = NewestViews()
 
 
 class EngineView(LiveDisplay):
-    """One display of an executor; live until the kernel ends.
+    """One display of an executor; live for as long as it is among the newest.
 
     Parameters
     ----------
@@ -35,10 +38,12 @@ class EngineView(LiveDisplay):
         """Display it in the cell that runs."""
         self.send(self._feed.widget, update=False)
         self.expect_front_end()
+        _kept.add(self, MAX_KEPT)
 
     def publish(self) -> None:
         """Send the static forms again, and the widget for who shows it itself; on the publisher's thread."""
-        self.send(None if self._fallback else self._feed.widget, update=True)
+        bare = self._fallback or self.closed or self._reader.is_over
+        self.send(None if bare else self._feed.widget, update=True)
 
     def static_forms(self) -> dict[str, str]:
         """Return the view as it is now, as text and as HTML, by MIME type."""
@@ -49,6 +54,23 @@ class EngineView(LiveDisplay):
         contents = self._reader.read()
         words = static_html.text(self._described, contents)
         return {"text/plain": words, "text/html": static_html.html(contents, remark=HOW_TO_SEE)}
+
+    runs = False  # a later view of the executor has the same buttons
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the executor is shut down, and no page shows it any more."""
+        return self._reader.is_over and self._feed.is_left
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no live view any more."""
+        return self._feed.closed
+
+    def close(self) -> None:
+        """Close the live view; the static forms stay, as they are now."""
+        self._feed.close()
+        self.publish_now()
 
     def is_unseen(self) -> bool:
         """Return whether no front end has shown the live view yet."""
@@ -62,6 +84,8 @@ class EngineView(LiveDisplay):
         """Have the static forms say what is new: below a live view, which does not mind, or where there is none."""
         if self._covered or self._fallback:
             self.publish_within(LIVE_INTERVAL if self._feed.ready else STATIC_INTERVAL)
+        elif self._reader.is_over and not self._bare:
+            self.publish_within(STATIC_INTERVAL)
 
 
 def show(executor: EngineClient) -> None:

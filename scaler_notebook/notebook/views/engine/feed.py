@@ -12,7 +12,7 @@ from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
 from scaler_notebook.protocol.errors import EngineStartError
 
-from .contents import Contents, ContentsReader
+from .contents import Contents, ContentsReader, with_latest
 from .samples import KEPT
 
 INTERVAL = 1.0  # seconds between two samples, while a view listens
@@ -54,45 +54,70 @@ class EngineFeed(Feed):
         self._changed = changed
         self._sampling = False
         self._answer: str | None = None
-        self._last: Contents | None = None
+        self._last: Contents | None = None  # that the views were told, with one sample of each process
+        self._unsent = 0  # samples since then
 
     # ------------------------------------------------------------------ what is sent
 
     def publish(self) -> None:
         """Send what is known, and begin to sample if a view listens."""
-        if self.views and not self._sampling:
+        if self.views and not self._sampling and self._executor() is not None:
             self._sampling = True
             self._ask()
         super().publish()
 
     def snapshot(self) -> Content:
         """Build a message with the latest samples of each process; on the publisher's thread."""
-        return {**self._content(self._reader.read(KEPT)), "whole": True}
+        contents = self._reader.read(KEPT)
+        return {**self._content(contents, KEPT), "whole": True}
 
     def changes(self) -> Content | None:
-        """Build a message with the last sample of each process; None if nothing has changed."""
-        before, self._last = self._last, self._reader.read()
-        return self._content(self._last) if self._last != before or self._answer is not None else None
+        """Build a message with the samples that were not sent yet; None if nothing has changed.
 
-    def _content(self, contents: Contents) -> Content:
+        While a task runs, the time goes on that is shown beside it: then each sample is sent. The samples of an idle
+        engine, where all is as before, come with the next change.
+        """
+        contents = self._reader.read(KEPT)
+        time_goes_on = self._unsent and any(worker["started_at"] is not None for worker in contents["workers"])
+        if self._answer is None and not time_goes_on and with_latest(contents, 1) == self._last:
+            return None
+        if not self._unsent:  # a view would draw the last sample twice
+            return {**self._content(contents, KEPT), "whole": True}
+        return self._content(contents, self._unsent)
+
+    def _content(self, contents: Contents, samples: int) -> Content:
+        """Build what all messages have in common.
+
+        Parameters
+        ----------
+        contents
+            The contents, with all samples.
+        samples
+            How many of the latest samples are sent.
+        """
         answer, self._answer = self._answer, None
-        return {"type": "engine", **contents, "answer": answer}
+        self._last, self._unsent = with_latest(contents, 1), 0
+        return {"type": "engine", **with_latest(contents, samples), "answer": answer}
 
     def _ask(self) -> None:
         """Ask the engine what it does, unless nobody looks any more; on the publisher's thread."""
         executor = self._executor()
         if self.closed or not self.views or executor is None:
             self._sampling = False
+            if executor is None:  # it went since the last sample: the views do not know yet
+                publisher.mark(self)
+                self._changed()
             return
+        publisher.call_later(ANSWER_TIME, self._sample)  # first: what one look raises ends no later one
         engine_report.ask(executor)
-        publisher.call_later(ANSWER_TIME, self._sample)
 
     def _sample(self) -> None:
         """Take a sample of each process, send it, and go on; on the publisher's thread."""
+        publisher.call_later(INTERVAL - ANSWER_TIME, self._ask)
         self._reader.sample()
+        self._unsent += 1
         publisher.mark(self)
         self._changed()
-        publisher.call_later(INTERVAL - ANSWER_TIME, self._ask)
 
     # ------------------------------------------------------------------ what is asked
 

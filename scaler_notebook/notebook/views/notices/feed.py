@@ -48,10 +48,10 @@ class NoticeFeed(Feed):
             watch.rest()
             publisher.mark(self)
             return
+        publisher.call_later(INTERVAL, self._look)  # first: what one look raises ends no later one
         found = watch.look(settings.notify)
         self._found = found._replace(ended=[*self._found.ended, *found.ended])
         publisher.mark(self)
-        publisher.call_later(INTERVAL, self._look)
 
     def snapshot(self) -> Content:
         """Build a message with what is so now; on the publisher's thread."""

@@ -1,5 +1,7 @@
 """The watch over the views of this notebook: which of them have tasks that run, and which have come to their end."""
 
+import logging
+import threading
 import time
 import weakref
 from collections.abc import Mapping
@@ -9,6 +11,8 @@ from scaler_notebook.notebook.views.board.board_row import KINDS, Kind
 
 UNFINISHED: tuple[Kind, ...] = ("queued", "running", "cancelling")
 MAX_TITLE = 80  # characters
+
+log = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
@@ -20,6 +24,9 @@ class Watched(Protocol):
 
     def tally(self) -> tuple[str, Mapping[Kind, int]]:
         """Return the title, and how many tasks are of each kind."""
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """Return the kind of each task, by id."""
 
 
 class Notice(NamedTuple):
@@ -34,7 +41,7 @@ class Look(NamedTuple):
     """The findings of one look at all views."""
 
     ended: list[Notice]
-    running: int  # tasks that run, of all views together
+    running: int  # tasks that run, of all views together; one in two views counts once
     places: list[str]  # of the views that have them
 
 
@@ -43,18 +50,25 @@ class Watch:
 
     def __init__(self) -> None:
         self._shown = weakref.WeakKeyDictionary[Watched, float]()  # and when, by the monotonic clock
+        self._mutex = threading.Lock()  # guards that: cells add views while the publisher's thread looks
         self._open: list[Watched] = []  # had unfinished tasks at the last look: held until their end is told
 
     def add(self, view: Watched) -> None:
         """Watch a view from now on."""
-        self._shown[view] = time.monotonic()
+        with self._mutex:
+            self._shown[view] = time.monotonic()
+
+    def remove(self, view: Watched) -> None:
+        """Watch a view no more."""
+        with self._mutex:
+            self._shown.pop(view, None)
 
     def rest(self) -> None:
         """Hold no view until the next look."""
         self._open = []
 
     def look(self, least: float) -> Look:
-        """Look at all views.
+        """Look at all views. The end of tasks that several views show is told once, when all of these know of it.
 
         Parameters
         ----------
@@ -62,18 +76,35 @@ class Watch:
             Seconds that a view must have been shown for its end to be told.
         """
         before, self._open = self._open, []
-        found, now = Look([], 0, []), time.monotonic()
-        running = 0
-        for view, since in list(self._shown.items()):
-            title, counts = view.tally()
-            running += counts.get("running", 0)
-            if any(counts.get(kind) for kind in UNFINISHED):
+        with self._mutex:
+            shown = list(self._shown.items())
+        now, running, places = time.monotonic(), set[str](), list[str]()
+        unfinished, ended = set[frozenset[str]](), list[tuple[frozenset[str], Watched, Notice | None]]()
+        for view, since in shown:
+            try:
+                title, counts = view.tally()
+                goes_on = any(counts.get(kind) for kind in UNFINISHED)
+                kinds = view.kinds() if goes_on or view in before else {}
+            except Exception:
+                log.exception("a view is watched no more")
+                self.remove(view)
+                continue
+            if goes_on:
                 self._open.append(view)
+                unfinished.add(frozenset(kinds))
+                running.update(task for task, kind in kinds.items() if kind == "running")
                 if counts.get("running") and view.place:
-                    found.places.append(view.place)
-            elif view in before and now - since >= least:
-                found.ended.append(Notice(title[:MAX_TITLE], _words(counts), view.place))
-        return found._replace(running=running)
+                    places.append(view.place)
+            elif view in before:
+                notice = Notice(title[:MAX_TITLE], _words(counts), view.place) if now - since >= least else None
+                ended.append((frozenset(kinds), view, notice))
+        told: dict[frozenset[str], Notice] = {}
+        for tasks, view, notice in ended:
+            if tasks in unfinished:
+                self._open.append(view)
+            elif notice is not None:
+                told.setdefault(tasks, notice)
+        return Look(list(told.values()), len(running), places)
 
 
 def _words(counts: Mapping[Kind, int]) -> str:

@@ -11,7 +11,8 @@ from scaler_notebook.client.task_state.output import Display, Piece
 
 from . import static_html
 
-RENDERED = ("text/markdown", "text/latex", "application/json", "application/pdf")  # where there is no picture or HTML
+RENDERED = ("text/markdown", "text/latex")  # where there is no HTML: JupyterLab prefers them to pictures
+RENDERED_LAST = ("application/json", "application/pdf")  # where there is no picture either
 IMAGES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
 MAX_TEXT = 16_000  # characters of text between two displays
 
@@ -36,25 +37,51 @@ def is_native(display: Display) -> bool:
         return True
     if "text/html" in bundle:
         return "<script" in _joined_text(bundle["text/html"])
-    return not any(mime in bundle for mime in IMAGES) and any(mime in bundle for mime in RENDERED)
+    if any(mime in bundle for mime in RENDERED):
+        return True
+    return not _has_picture(display) and any(mime in bundle for mime in RENDERED_LAST)
 
 
-def html(pieces: Iterable[Piece]) -> str:
-    """Convert text and displays to HTML, in order; displays that the front end itself is to render are left out."""
+def html(pieces: Iterable[Piece], alone: bool = False) -> str:
+    """Convert text and displays to HTML, in order.
+
+    Parameters
+    ----------
+    pieces
+        The text and the displays.
+    alone
+        Whether this is all that is shown: then displays that the front end itself is to render have their picture here,
+        or their text. Else they are left out.
+    """
     parts = []
     for piece in pieces:
         if not isinstance(piece, Display):
             text = piece[1][-MAX_TEXT:]
             if text.strip():
                 parts.append(static_html.terminal_block(text))
-        elif not is_native(piece):
+        elif alone or not is_native(piece):
             parts.append(f'<div style="overflow-x:auto">{_display_html(piece)}</div>')
     return "\n".join(parts)
 
 
-def has_form(display: Display) -> bool:
-    """Return whether a display has a form beside its text that :func:`html` shows."""
-    return not is_native(display) and any(mime in display.bundle for mime in ("text/html", *IMAGES))
+def has_form(display: Display, alone: bool = False) -> bool:
+    """Return whether a display has a form beside its text that :func:`html` shows.
+
+    Parameters
+    ----------
+    display
+        The display.
+    alone
+        As for :func:`html`.
+    """
+    if is_native(display):
+        return alone and _has_picture(display)
+    return "text/html" in display.bundle or _has_picture(display)
+
+
+def _has_picture(display: Display) -> bool:
+    """Return whether one of a display's forms is a picture."""
+    return any(mime in display.bundle for mime in IMAGES)
 
 
 def text(display: Display) -> str:
@@ -65,7 +92,7 @@ def text(display: Display) -> str:
 def _display_html(display: Display) -> str:
     """Convert a display to HTML, by the best of its forms."""
     bundle = display.bundle
-    if "text/html" in bundle:
+    if "text/html" in bundle and not is_native(display):
         return _joined_text(bundle["text/html"])
     for mime in IMAGES:
         if mime in bundle:
