@@ -221,7 +221,7 @@ Report = tuple[float, float, str, float, str]
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """The clock of rates, which a test sets."""
-    made = SimpleNamespace(now=0.0, monotonic=lambda: made.now)
+    made: SimpleNamespace = SimpleNamespace(now=0.0, monotonic=lambda: made.now)
     monkeypatch.setattr(mean_rate, "time", made)
     yield made
     current_task_module.end_on_thread()
@@ -320,7 +320,7 @@ def page() -> Iterator[mmap.mmap]:
 def test_each_report_is_news_once(page: mmap.mmap) -> None:
     ours, theirs = ProgressSlot(page), ProgressSlot(page)
     assert theirs.read_new() is None
-    ours.write(1, 2.0, 3.0, "ä" * 600, 12.1, "batch" * 9)  # longer than there is room
+    ours.write(1, 2.0, 3.0, "ä" * 600, 12.1, "batch" * 900)  # longer than there is room
     report = theirs.read_new()
     assert report is not None
     assert report[:3] == (1, 2.0, 3.0)
