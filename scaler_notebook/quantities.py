@@ -15,6 +15,11 @@ def format_bytes(size: float) -> str:
     return f"{size / 1000:,.1f} {largest}"
 
 
+def amount(number: float) -> str:
+    """Return a number as views write it: thin spaces between thousands, two decimals at most, and no needless zero."""
+    return thin_spaced(f"{number:,.2f}".rstrip("0").rstrip("."))
+
+
 def thin_spaced(text: str) -> str:
     """Return a text with thin spaces between the thousands of its numbers, as views write them, in place of commas."""
     return text.replace(",", "\u2009")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from scaler_notebook.protocol.messages import TaskOptions
+from scaler_notebook.quantities import amount
 from scaler_notebook.task.calls.chunk import ChunkCall
 
 from .futures.completion import results_in_order
@@ -106,7 +107,7 @@ class MapCalls(Generic[T]):
 
     def _chunk_name(self, chunk: tuple[Any, ...]) -> str:
         """Return how a chunk reads for a person."""
-        return shorten(f"{function_name(self._fn)} × {len(chunk[0])}")
+        return shorten(f"{function_name(self._fn)} × {amount(len(chunk[0]))}")
 
 
 def _of_chunks(chunks: "Iterator[list[T]]") -> Iterator[T]:

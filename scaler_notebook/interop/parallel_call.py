@@ -19,6 +19,7 @@ from scaler_notebook.client.waiting.host import current_host
 from scaler_notebook.client.waiting.permission import may_wait
 from scaler_notebook.client.waiting.signal import Signal
 from scaler_notebook.protocol.errors import TaskSerializationError
+from scaler_notebook.quantities import amount
 
 LOOK = 0.25  # seconds between two looks at a call of Parallel, for what no completed batch would tell
 WRAPPERS = 8  # around a function whose name is looked for; an object that answers everything has no innermost one
@@ -239,7 +240,7 @@ def _name(batch: Any) -> str:
         return "joblib"
     count = len(batch.items)
     names = ", ".join(list(functions)[:3]) + (", …" if len(functions) > 3 else "")
-    return names if count == 1 else f"{names} × {count}"
+    return names if count == 1 else f"{names} × {amount(count)}"
 
 
 def _function_name(function: Any) -> str:

@@ -13,7 +13,10 @@ from typing import Any, Protocol, TypeAlias
 
 from scaler_notebook.protocol.messages import DisplayKind, Payload
 
+from .mean_rate import MeanRate
+
 Publisher: TypeAlias = Callable[[DisplayKind, str, bytes, bytes], object]  # kind, display id, bundle, metadata as JSON
+Reporter: TypeAlias = Callable[[float, float, str, float, str], object]  # the fields of a TaskProgress, but for the id
 
 
 class ItemChannel(Protocol):
@@ -73,7 +76,7 @@ class CurrentTask:
         name: str = "",
         is_cancelled: Callable[[], bool] = lambda: False,
         shield: Callable[[], AbstractContextManager[None]] = nullcontext,
-        reporter: Callable[[float, float, str], object] = lambda *_: None,
+        reporter: Reporter = lambda *_: None,
         publisher: Publisher = lambda *_: None,
         engine: str = "",
         items: ItemChannel | None = None,
@@ -89,6 +92,7 @@ class CurrentTask:
         self.items = items
         self.process = process
         self._has_reported = False
+        self._mean_rate = MeanRate()
 
     def cancelled(self) -> bool:
         """Return whether this task has been asked to stop.
@@ -115,7 +119,9 @@ class CurrentTask:
         """
         return self._shield()
 
-    def report(self, done: float, total: float | None = None, note: str = "") -> None:
+    def report(
+        self, done: float, total: float | None = None, note: str = "", *, rate: float | None = None, unit: str = ""
+    ) -> None:
         """Report the progress of the task.
 
         Cheap enough for an inner loop; what is shown is the last report, some twenty times a second.
@@ -129,6 +135,10 @@ class CurrentTask:
             How many steps there are; None if unknown.
         note
             A few words for a person.
+        rate
+            How many steps are done in a second; None: the mean since the first report, once that is a second ago.
+        unit
+            What a step is, e.g. ``batch``; with ``B`` amounts are shown as bytes.
 
         Raises
         ------
@@ -136,7 +146,7 @@ class CurrentTask:
             A value is not a number.
         """
         self._has_reported = True
-        self._send_report(done, total, note)
+        self._send_report(done, total, note, rate, unit)
 
     def suggest(self, done: float, total: float | None) -> None:
         """Report what a library makes known of the progress, unless the task itself has reported something.
@@ -151,9 +161,15 @@ class CurrentTask:
         if not self._has_reported:
             self._send_report(done, total, "")
 
-    def _send_report(self, done: float, total: float | None, note: str) -> None:
+    def _send_report(
+        self, done: float, total: float | None, note: str, rate: float | None = None, unit: str = ""
+    ) -> None:
         done, total = float(done), -1.0 if total is None else float(total)
-        self._reporter(done if math.isfinite(done) else 0.0, total if math.isfinite(total) else -1.0, str(note))
+        done, total = done if math.isfinite(done) else 0.0, total if math.isfinite(total) else -1.0
+        mean = self._mean_rate.after(done)
+        if rate is not None and mean >= 0 and 0 < float(rate) < math.inf:
+            mean = float(rate)
+        self._reporter(done, total, str(note), mean, str(unit))
 
     def __repr__(self) -> str:
         return f"<CurrentTask {self.task_id}: {self.name}>" if self.task_id else "<CurrentTask: none>"

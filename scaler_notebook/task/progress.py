@@ -88,11 +88,15 @@ def _redirect(tqdm: Any) -> None:
         if not shows_here(bar):
             return display(bar, msg, pos)
         if msg is None and not (pos if pos is not None else bar.pos):
-            current_task().report(bar.n, bar.total, (bar.desc or "").removesuffix(": "))
+            scale = bar.unit_scale or 1  # True, or the size of a step in units
+            done, total, rate = (value and value * scale for value in (bar.n, bar.total, bar.format_dict["rate"]))
+            note = " · ".join(filter(None, [(bar.desc or "").removesuffix(": "), str(bar.postfix or "")]))
+            current_task().report(done, total, note, rate=rate, unit=bar.unit)
         return True
 
     def close_here(bar: Any) -> None:
         if not bar.disable and shows_here(bar):
+            bar._ema_dt = lambda: None  # as tqdm's own close: the last rate is the mean
             bar.refresh()
             bar.fp = _Nowhere()
         close(bar)

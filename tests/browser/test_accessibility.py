@@ -103,14 +103,28 @@ def test_views_in_both_themes(lab: Lab, notebook: LabNotebook) -> None:
     check_engine(lab, notebook)
 
 
-@pytest.mark.matrix
-def test_views_in_both_themes_on_a_page_as_narrow_as_a_telephone(lab: Lab, notebook: LabNotebook) -> None:
+@pytest.fixture
+def narrow_page(lab: Lab, tall_page: None) -> Iterator[None]:
+    """A page as narrow as a telephone."""
     lab.page.set_viewport_size({"width": 420, "height": 2000})
     lab.page.evaluate("window.jupyterapp.shell.collapseLeft()")
+    yield
+    lab.page.evaluate("window.jupyterapp.shell.expandLeft()")
+
+
+@pytest.mark.matrix
+@pytest.mark.usefixtures("narrow_page")
+def test_views_in_both_themes_on_a_narrow_page(lab: Lab, notebook: LabNotebook) -> None:
     check_cards(lab, notebook)
     check_boards(lab, notebook)
     check_static_forms(lab, notebook)
-    lab.page.evaluate("window.jupyterapp.shell.expandLeft()")
+
+
+@pytest.mark.matrix
+@pytest.mark.usefixtures("narrow_page")
+def test_an_executor_and_notices_in_both_themes_on_a_narrow_page(lab: Lab, notebook: LabNotebook) -> None:
+    check_engine_view(lab, notebook)
+    check_notices(lab, notebook)
 
 
 def check_cards(lab: Lab, notebook: LabNotebook) -> None:
@@ -150,7 +164,7 @@ def check_static_forms(lab: Lab, notebook: LabNotebook) -> None:
     assert complaints(lab, ".scaler-card-static, .scaler-board-static") == []
 
 
-def check_engine(lab: Lab, notebook: LabNotebook) -> None:
+def check_engine_view(lab: Lab, notebook: LabNotebook) -> None:
     notebook.run(4)
     view = notebook.output(4).locator(".scaler-engine")
     expect(view.locator(".scaler-badge")).to_have_text("running")
@@ -163,6 +177,11 @@ def check_engine(lab: Lab, notebook: LabNotebook) -> None:
     expect(view.locator(".scaler-badge")).to_have_text("paused")
     assert complaints(lab, ".scaler-engine") == []
     assert sticking_out(view) == []
+
+
+def check_engine(lab: Lab, notebook: LabNotebook) -> None:
+    check_engine_view(lab, notebook)
+    view = notebook.output(4).locator(".scaler-engine")
     first = lab.page.locator(".jp-InputPrompt").get_by_text("[1]:", exact=True)
     expect(first).not_to_be_in_viewport()
     view.get_by_role("button", name="In [1]").click()
@@ -173,3 +192,20 @@ def check_engine(lab: Lab, notebook: LabNotebook) -> None:
     view.get_by_role("button", name="Really stop?").click()
     expect(view.locator(".scaler-badge")).to_have_text("shut down")
     expect(view.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+def check_notices(lab: Lab, notebook: LabNotebook) -> None:
+    """The words that say how ends are told, and the chip that leads to what runs out of sight."""
+    lab.page.evaluate(
+        "() => Object.defineProperty(Notification, 'permission', { value: 'default', configurable: true })"
+    )
+    shown = notebook.execute("%load_ext scaler_notebook\n%scaler config notify=60")
+    expect(notebook.output(shown).locator(".scaler-allow")).to_be_visible()
+    assert complaints(lab, ".scaler-notices") == []
+    # It comes and goes with what is in sight; here it stays.
+    lab.page.locator(".scaler-away").evaluate(
+        "chip => { chip.hidden = false; Object.defineProperty(chip, 'hidden', { set() {} }); }"
+    )
+    expect(lab.page.locator(".scaler-away")).to_have_text(re.compile(r"^\d running$"))
+    assert complaints(lab, ".scaler-away") == []
+    lab.page.evaluate("() => delete Notification.permission")

@@ -1,6 +1,7 @@
 /* The errors of a board by kind. */
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import test from "node:test";
 
 import { arrange } from "../../scaler_notebook/notebook/views/board/store/board_order.js";
@@ -25,6 +26,13 @@ test("errors that differ in numbers alone are one kind, too", () => {
     [["ValueError: model … does not converge", 3]],
   );
 });
+
+const cases = JSON.parse(readFileSync(new URL("../support/notebooks/error_gists.json", import.meta.url), "utf-8"));
+for (const { name, errors, gist } of cases)
+  test(`${name} are told by their gist, as in test_boards.py`, () => {
+    const kinds = errorKinds(rowsOf([...errors, ...errors].map(failed)));
+    assert.deepEqual(kinds.map((kind) => [kind.gist, kind.count]), [[gist, 2 * errors.length]]);
+  });
 
 test("what was cancelled is no error, and what was lost is one", () => {
   const rows = rowsOf([{ kind: "cancelled", note: "stopped" }, { kind: "lost", note: "the engine is gone" }]);

@@ -39,7 +39,7 @@ class AskedTask:
         self.is_asked = False
         self.task = current_task.CurrentTask("1", "fit", lambda: self.is_asked, reporter=self._take)
 
-    def _take(self, done: float, total: float, note: str) -> None:
+    def _take(self, done: float, total: float, *_: object) -> None:
         if self.seen[-1:] != [(done, total)]:
             self.seen.append((done, total))
 

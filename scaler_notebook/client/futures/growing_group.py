@@ -8,6 +8,7 @@ from operator import length_hint
 from typing import Any, Generic, TypeVar
 
 from scaler_notebook.client.waiting.host import FillingBoard, current_host
+from scaler_notebook.quantities import amount
 
 from .future import ScalerFuture
 from .group import FutureGroup
@@ -57,7 +58,7 @@ class GrowingGroup(Generic[T]):
         name
             What a person reads; None: the name until now, and how many there are.
         """
-        group = FutureGroup(self._futures, f"{self._name} × {len(self._futures)}" if name is None else name)
+        group = FutureGroup(self._futures, f"{self._name} × {amount(len(self._futures))}" if name is None else name)
         if self._board is not None:
             self._board.complete(group)
         return group

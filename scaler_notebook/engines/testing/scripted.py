@@ -200,7 +200,15 @@ class MemoryEngine:
         """
         self.tell(displayed(task_id_of(which), bundle, metadata))
 
-    def progress(self, which: TaskReference, done: float, total: float = -1.0, note: str = "") -> None:
+    def progress(
+        self,
+        which: TaskReference,
+        done: float,
+        total: float = -1.0,
+        note: str = "",
+        rate: float = -1.0,
+        unit: str = "",
+    ) -> None:
         """Report progress as a task.
 
         Parameters
@@ -213,8 +221,12 @@ class MemoryEngine:
             How many steps there are; negative if unknown.
         note
             A few words for a person.
+        rate
+            How many steps are done in a second; negative if unknown.
+        unit
+            What a step is.
         """
-        self.tell(TaskProgress(task_id_of(which), done, total, note))
+        self.tell(TaskProgress(task_id_of(which), done, total, note, rate, unit))
 
     def give_item(self, which: TaskReference, item: Any) -> None:
         """Give an item as a task.

@@ -179,9 +179,9 @@ class ThreadEngine(MemoryEngine):
         """Run a task on the calling thread, and report the end on the agent's thread."""
         task = record.task
 
-        def report(done: float, total: float, note: str) -> None:
+        def report(done: float, total: float, note: str, rate: float, unit: str) -> None:
             with contextlib.suppress(RuntimeError):
-                self._steps.post(lambda: self.progress(task.task_id, done, total, note))
+                self._steps.post(lambda: self.progress(task.task_id, done, total, note, rate, unit))
 
         def publish(kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:
             message = TaskDisplay(task.task_id, Payload(bundle), Payload(metadata), kind, display_id)

@@ -11,6 +11,8 @@
  * @typedef {object} Progress
  * @property {number} done
  * @property {number | null} total null if the task does not know
+ * @property {string} amount how much is done, and the rate, in words
+ * @property {string} left the time left in words; empty where nobody knows
  * @property {string} note
  *
  * @typedef {object} Row one task; static_html.py has the same as a `TypedDict`
@@ -92,7 +94,7 @@
  * @typedef {{type: "where"}} Where a click on Where is it now?
  * @typedef {Cancel | Retry | CancelEarlier | AskForOutput | Where} CardRequest
  *
- * @typedef {[done: number, total: number | null, note: string]} ProgressTuple
+ * @typedef {[done: number, total: number | null, amount: string, left: string, note: string]} ProgressTuple
  * @typedef {[number: number, ...ProgressTuple]} NumberedProgress
  *
  * @typedef {object} Detail a row that is open

@@ -5,6 +5,7 @@ from typing import Any
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.protocol.messages import TaskActivity, TaskBrief
+from scaler_notebook.quantities import amount, thin_spaced
 from scaler_notebook.wording import counted
 
 from .row import NestedTask
@@ -48,10 +49,10 @@ def nested_tasks(future: ScalerFuture[Any]) -> tuple[list[NestedTask], str | Non
     kinds = {task_id: nested_kind(brief, future.lost) for task_id, brief in below.items()}
     chosen = set(sorted(below, key=lambda task_id: INTEREST.index(kinds[task_id]))[:MAX_SHOWN])
     counts = Counter(kinds.values())
-    words = [f"{counts[kind]:,} {kind}" for kind in INTEREST if counts[kind]]
+    words = [f"{amount(counts[kind])} {kind}" for kind in INTEREST if counts[kind]]
     if future.nested_omitted:
-        words.append(f"{future.nested_omitted:,} more")
-    total = counted(len(below) + future.nested_omitted, "task")
+        words.append(f"{amount(future.nested_omitted)} more")
+    total = thin_spaced(counted(len(below) + future.nested_omitted, "task"))
     shown = [
         NestedTask(
             task_id=task_id,

@@ -1,7 +1,13 @@
 /* Amounts and times as a person says them. */
 
+/** @import { Progress } from "./messages.js" */
+
 /** @param {number} n */
 export const amount = (n) => n.toLocaleString("en", { maximumFractionDigits: 2 }).replaceAll(",", "\u2009");
+
+/** @param {Progress} progress */
+export const progressWords = (progress) =>
+  [progress.amount, progress.left, progress.note].filter(Boolean).join(" · ");
 
 /** @param {number} n */
 export const twoDigits = (n) => String(n).padStart(2, "0");

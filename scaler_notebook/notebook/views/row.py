@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypedDict
 
-from scaler_notebook.quantities import thin_spaced
+from scaler_notebook.protocol.messages import TaskProgress
+from scaler_notebook.quantities import amount, format_bytes
 
 from .static.terminal_text import one_line
 
@@ -12,11 +14,18 @@ State = Literal["submitted", "running", "cancelling", "finished", "cancelled"]
 Outcome = Literal["success", "failed", "lost"]
 
 
+MAX_UNIT = 20  # characters of the unit that a view shows
+LONGEST = 3e9  # seconds that a step, or what is left, can be believed to take: a century
+BYTES = "B"  # the unit whose amounts are bytes, as tqdm has it
+
+
 class RowProgress(TypedDict):
-    """How far a task says it is; `total` is None when the task does not know."""
+    """How far a task says it is: numbers for a bar, and words; `total` is None when the task does not know."""
 
     done: float
     total: float | None
+    amount: str  # how much is done, of how much, and the rate
+    left: str  # the time left; empty where nobody knows, and when the task has ended
     note: str
 
 
@@ -103,13 +112,88 @@ def elapsed(row: Row, now: float) -> str:
     return duration(end - start, settled=over)
 
 
+def read_progress(progress: TaskProgress, over: bool) -> RowProgress:
+    """Read what a task has reported last.
+
+    Parameters
+    ----------
+    progress
+        The report.
+    over
+        Whether the task has ended, so that no time is left.
+    """
+    done, total, rate = progress.done, progress.total, progress.rate
+    unit = one_line(progress.unit)[:MAX_UNIT] or "it"
+    parts, left = [_measured(done, unit)], 0.0
+    if total > 0:
+        parts[0] += f" of {_measured(total, unit)}"
+        parts.insert(0, f"{math.floor(100 * share_of(done, total) + 1e-9)} %")  # 100 % is no sooner than the end
+    if 1 / LONGEST < rate < math.inf:
+        parts.append(_rate(rate, unit))
+        left = (total - done) / rate if total > 0 and not over else 0.0
+    return {
+        "done": done,
+        "total": total if total >= 0 else None,
+        "amount": " · ".join(parts),
+        "left": f"about {roughly(left)} left" if 1 <= left < LONGEST else "",
+        "note": one_line(progress.note),
+    }
+
+
+def share_of(done: float, total: float) -> float:
+    """Return the part that is done, from 0 to 1.
+
+    Parameters
+    ----------
+    done
+        How many steps are done.
+    total
+        How many steps there are; not 0.
+    """
+    return min(1.0, max(0.0, done / total))
+
+
 def progress_words(progress: RowProgress) -> str:
-    """Write progress in words: ``3 / 10 · fitting``."""
+    """Write progress in words: ``34 % · 340 of 1 000 · 12.1 it/s · about 55 s left · loss=0.3``."""
+    return " · ".join(filter(None, [progress["amount"], progress["left"], progress["note"]]))
 
-    def amount(n: float) -> str:
-        """Write a number without needless decimals."""
-        return thin_spaced(f"{n:,.2f}".rstrip("0").rstrip("."))
 
-    total, note = progress["total"], one_line(progress["note"])
-    share = f" / {amount(total)}" if total else ""
-    return f"{amount(progress['done'])}{share}{f' · {note}' if note else ''}"
+def roughly(seconds: float) -> str:
+    """Write a time no more exactly than it is known: ``40 s``, ``7 min``."""
+    if seconds < 10:
+        return f"{max(1, math.floor(seconds + 0.5))} s"
+    if seconds < 90:
+        return f"{math.floor(seconds / 5 + 0.5) * 5} s"
+    if seconds < 5400:
+        return f"{math.floor(seconds / 60 + 0.5)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _measured(number: float, unit: str) -> str:
+    """Write an amount; one of bytes has their unit with it.
+
+    Parameters
+    ----------
+    number
+        The amount.
+    unit
+        What it counts.
+    """
+    return format_bytes(number) if unit == BYTES else amount(number)
+
+
+def _rate(rate: float, unit: str) -> str:
+    """Write a rate: ``12.1 it/s``; for fewer than one in a second the time of one, ``2.5 s/it``.
+
+    Parameters
+    ----------
+    rate
+        How many in a second.
+    unit
+        What it counts.
+    """
+    if unit == BYTES:
+        return f"{format_bytes(rate)}/s"
+    if rate < 1:
+        return f"{duration(1 / rate, settled=False)}/{unit}"
+    return f"{amount(round(rate, 1) if rate < 100 else round(rate))} {unit}/s"

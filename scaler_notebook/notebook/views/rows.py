@@ -13,7 +13,7 @@ from scaler_notebook.quantities import format_bytes
 
 from .frames import library_folds, origin, with_cells
 from .nested import nested_tasks
-from .row import Outcome, Row
+from .row import Outcome, Row, is_over, read_progress
 from .static import mime, static_html
 from .static.badges import badge_of
 
@@ -74,10 +74,8 @@ def row(future: ScalerFuture[Any], alone: bool = False) -> Row:
         "nested": nested,
         "nested_words": nested_words,
     }
-    progress = future.progress
-    if progress is not None:
-        total = progress.total if progress.total >= 0 else None
-        shown["progress"] = {"done": progress.done, "total": total, "note": progress.note}
+    if future.progress is not None:
+        shown["progress"] = read_progress(future.progress, is_over(shown))
     shown["word"] = badge_of(shown["state"], shown["outcome"]).word
     if gpus := future.gpus:
         shown["word"] += f" on {devices.shown(gpus)}"

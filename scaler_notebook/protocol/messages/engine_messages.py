@@ -247,12 +247,18 @@ class TaskProgress:
         How many steps there are; negative if unknown.
     note
         A few words for a person.
+    rate
+        How many steps are done in a second; negative if unknown.
+    unit
+        What a step is; empty if the task does not say. With ``B`` amounts are bytes.
     """
 
     task_id: str
     done: float
     total: float
     note: str
+    rate: float = -1.0
+    unit: str = ""
 
 
 @frozen

@@ -8,11 +8,12 @@ import mmap
 import struct
 
 OFFSET = 64  # bytes; the words of CancelPage come before
-LAYOUT = struct.Struct("=Qddq")  # run, done, total, length of the note in bytes
+LAYOUT = struct.Struct("=Qdddqq")  # run, done, total, rate, lengths of note and unit in bytes
 MAX_NOTE = 1000  # bytes
+MAX_UNIT = 40  # bytes
 LARGEST = 2**64 - 1
 
-Report = tuple[int, float, float, str]  # run, done, total (negative: unknown), note
+Report = tuple[int, float, float, str, float, str]  # run, done, total, note, rate (negative: unknown), unit
 
 
 class ProgressSlot:
@@ -32,7 +33,7 @@ class ProgressSlot:
         self._body = OFFSET + 8
         self._last = 0
 
-    def write(self, run: int, done: float, total: float, note: str) -> None:
+    def write(self, run: int, done: float, total: float, note: str, rate: float = -1.0, unit: str = "") -> None:
         """Write a report. For the task process.
 
         Parameters
@@ -45,13 +46,17 @@ class ProgressSlot:
             How many steps there are; negative if unknown.
         note
             A few words for a person; cut after 1,000 bytes.
+        rate
+            How many steps are done in a second; negative if unknown.
+        unit
+            What a step is; cut after 40 bytes.
         """
-        text = note.encode(errors="replace")[:MAX_NOTE]
+        texts = note.encode(errors="replace")[:MAX_NOTE], unit.encode(errors="replace")[:MAX_UNIT]
         version = self._version[0] | 1
         self._version[0] = version
-        LAYOUT.pack_into(self._page, self._body, run, done, total, len(text))
+        LAYOUT.pack_into(self._page, self._body, run, done, total, rate, *map(len, texts))
         start = self._body + LAYOUT.size
-        self._page[start : start + len(text)] = text
+        self._page[start : start + sum(map(len, texts))] = b"".join(texts)
         self._version[0] = (version + 1) & LARGEST
 
     @property
@@ -64,13 +69,14 @@ class ProgressSlot:
         version = self._version[0]
         if version & 1 or version == self._last:
             return None
-        run, done, total, length = LAYOUT.unpack_from(self._page, self._body)
+        run, done, total, rate, *lengths = LAYOUT.unpack_from(self._page, self._body)
         start = self._body + LAYOUT.size
-        text = self._page[start : start + min(max(length, 0), MAX_NOTE)]
+        middle = start + min(max(lengths[0], 0), MAX_NOTE)
+        note, unit = self._page[start:middle], self._page[middle : middle + min(max(lengths[1], 0), MAX_UNIT)]
         if self._version[0] != version:
             return None
         self._last = version
-        return run, done, total, text.decode(errors="replace")
+        return run, done, total, note.decode(errors="replace"), rate, unit.decode(errors="replace")
 
     def close(self) -> None:
         """Release the memory. Call before the page is closed."""

@@ -8,6 +8,8 @@ import pytest
 from lab import LabNotebook
 from playwright.sync_api import Locator, expect
 
+from scaler_notebook.quantities import amount
+
 pytestmark = pytest.mark.browser
 
 # Of all tasks 100 end at once, 2 of them with an error, 2 run, and the others wait.
@@ -69,7 +71,7 @@ def row(board: Locator, call: str) -> Locator:
 
 
 def timeline_label(tasks: int) -> str:
-    return f"time line: {tasks} tasks on 2 processes, 2 at a time"
+    return f"time line: {amount(tasks)} tasks on 2 processes, 2 at a time"
 
 
 def shown_rows(board: Locator) -> list[str]:

@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from scaler_notebook.notebook.views.board import feed as boards
 from scaler_notebook.notebook.views.board.board_row import KINDS, BoardRow, read_row
 from scaler_notebook.notebook.views.board.feed import BoardFeed
 from scaler_notebook.notebook.views.board.table import SessionTable, TaskTable
+from scaler_notebook.notebook.views.row import read_progress
 from scaler_notebook.protocol.messages import (
     DisplayKind,
     LogStream,
@@ -302,7 +304,8 @@ class Replay(RuleBasedStateMachine):
         agree(self.page, self.futures)
         for number, future in enumerate(self.futures):
             if future.progress is not None and not future.done():
-                assert self.page.progress[number] == (future.progress.done, None, "step")
+                done = future.progress.done
+                assert self.page.progress[number] == (done, None, f"{done:g}", "", "step")
         for number in self.board._open_rows.numbers():
             shown, future = self.page.details[number], self.futures[number]
             assert shown["row"]["state"] == future.state.value
@@ -819,6 +822,9 @@ def test_a_card_shows_those_below_its_task_that_matter_most() -> None:
     future._deliver(TaskNested(future.task_id, tuple(below), 5))
     shown = rows.row(future)
     assert shown["nested_words"] == "37 tasks that it has submitted: 1 failed, 31 done, 5 more"
+    future._deliver(TaskNested(future.task_id, (), 5000))
+    words = "5\u2009032 tasks that it has submitted: 1 failed, 31 done, 5\u2009000 more"
+    assert rows.row(future)["nested_words"] == words
     assert len(shown["nested"]) == 20
     future._deliver(
         TaskNested(future.task_id, tuple(replace(each, activity=TaskActivity.QUEUED) for each in below[:18]))
@@ -863,6 +869,23 @@ def test_the_static_forms_count_errors_that_say_the_same() -> None:
     page = static_html.html("t", {"failed": 6}, rows)
     assert "ValueError: no &lt;data&gt; × 3" in page
     assert "once ×" not in page
+
+
+GISTS = json.loads((Path(__file__).parents[2] / "support" / "notebooks" / "error_gists.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("case", GISTS, ids=[case["name"] for case in GISTS])
+def test_errors_that_say_the_same_have_one_gist(case: dict[str, Any]) -> None:
+    """board_errors.test.js has the live board read the same table."""
+    assert {static_html.gist_of(error) for error in case["errors"]} == {case["gist"]}
+
+
+def test_the_static_forms_say_how_far_a_task_is() -> None:
+    progress = read_progress(TaskProgress("a1-1", 340.0, 1000.0, "loss=0.3", 12.1), over=False)
+    rows = [board_row(progress=progress), board_row("done", progress=progress, ended=103.0)]
+    words = "34 % · 340 of 1\u2009000 · 12.1 it/s · about 55 s left · loss=0.3"
+    for form in (static_html.text("t", {"running": 1, "done": 1}, rows), static_html.html("t", {}, rows)):
+        assert form.count(words) == 1
 
 
 def test_without_a_kernel_there_is_text_and_no_widget(capsys: pytest.CaptureFixture[str]) -> None:

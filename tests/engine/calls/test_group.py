@@ -123,6 +123,13 @@ def test_the_results_of_a_group_with_its_exceptions(scripted: InMemoryExecutor) 
     assert [type(result) for result in results] == [int, KeyError, TaskCancelledError]
 
 
+def test_a_group_and_a_chunk_have_their_numbers_as_boards_write_them(scripted: InMemoryExecutor) -> None:
+    assert scripted.map_async(abs, range(1000)).name == "abs × 1\u2009000"
+    results: Any = scripted.map(abs, range(1000), chunksize=1000)
+    assert scripted.unfinished()[-1].call == "abs × 1\u2009000"
+    results.close()
+
+
 def test_a_group_is_iterated_as_its_tasks_end(scripted: InMemoryExecutor) -> None:
     group = three(scripted)
 

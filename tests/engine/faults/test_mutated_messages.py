@@ -229,7 +229,7 @@ def said_to_clients(task_id: str) -> list[EngineMessage]:
         TaskResult(task_id, TaskResultType.FAILED, Payload(b"no pickle")),
         TaskResult(task_id, TaskResultType.MISSING_OBJECTS, Payload(b"x")),
         TaskLog(task_id, LogStream.STDOUT, "text"),
-        TaskProgress(task_id, 1.0, 2.0, "note"),
+        TaskProgress(task_id, 1.0, 2.0, "note", 3.0, "batch"),
         TaskDisplay(task_id, plain, plain, DisplayKind.UPDATE, "id"),
         TaskPreview(task_id, plain),
         TaskItem(task_id, plain),

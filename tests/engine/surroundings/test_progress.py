@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +18,9 @@ from hypothesis import strategies as st
 from waits import SAFETY, until
 
 from scaler_notebook import NotebookExecutor, ScalerFuture, current_task, progress
+from scaler_notebook.task import current_task as current_task_module
+from scaler_notebook.task import mean_rate
+from scaler_notebook.task import progress as progress_module
 from scaler_notebook.task.interruption.progress_slot import OFFSET, ProgressSlot
 from scaler_notebook.testing import detached_future, memory_executor
 
@@ -208,6 +214,91 @@ def test_a_bar_with_a_file_of_its_own_is_printed_there(executor: NotebookExecuto
     assert seen(future) is None
 
 
+def test_what_tqdm_says_of_its_steps_is_kept(executor: NotebookExecutor) -> None:
+    def work() -> None:
+        from tqdm import tqdm
+
+        with tqdm(desc="files", total=8, unit="B", unit_scale=1000, postfix={"loss": 0.3, "epoch": 2}) as bar:
+            bar.update(5)
+
+    future = executor.submit(work)
+    future.result(SAFETY)
+    assert seen(future) == (5000, 8000, "files · epoch=2, loss=0.3")
+    assert future.progress is not None
+    assert future.progress.unit == "B"
+
+
+Report = tuple[float, float, str, float, str]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """The clock of rates, which a test sets."""
+    made: SimpleNamespace = SimpleNamespace(now=0.0, monotonic=lambda: made.now)
+    monkeypatch.setattr(mean_rate, "time", made)
+    yield made
+    current_task_module.end_on_thread()
+
+
+def test_a_rate_is_the_mean_since_the_first_step_of_the_loop(clock: SimpleNamespace) -> None:
+    reports: list[Report] = []
+    task = current_task_module.CurrentTask("t", reporter=lambda *report: reports.append(report))
+    told = {
+        0.0: (0, None, -1.0),
+        600.0: (0, None, -1.0),  # it has prepared something until then
+        600.9: (10, None, -1.0),  # too soon
+        601.0: (20, None, 20.0),
+        604.0: (20, None, 5.0),
+        610.0: (100, 7.5, 7.5),  # the task knows better
+        611.0: (100, math.inf, 100 / 11),
+        620.0: (0, None, -1.0),  # another loop
+        620.5: (5, 7.5, -1.0),
+        630.0: (5, None, 0.5),
+    }
+    for at, (done, rate, _) in told.items():
+        clock.now = at
+        task.report(done, 1000, rate=rate)
+    assert [report[3] for report in reports] == [rate for _, _, rate in told.values()]
+
+
+def test_a_bar_of_tqdm_has_its_own_rate_and_at_its_end_the_mean(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bar:
+        """As much of tqdm as is looked at."""
+
+        fp, disable, pos, total, desc, postfix, unit, unit_scale = sys.stdout, False, 0, 10, "fit: ", None, "step", True
+
+        def __init__(self) -> None:
+            self.n = 0
+            self._ema_dt: Callable[[], float | None] = lambda: 0.5
+
+        @property
+        def format_dict(self) -> dict[str, Any]:
+            return {"rate": 1 / seconds if (seconds := self._ema_dt()) else None}
+
+        def refresh(self) -> None:
+            self.display()
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:
+            raise AssertionError("printed")
+
+        def close(self) -> None:
+            pass
+
+    reports: list[Report] = []
+    task = current_task_module.CurrentTask("t", reporter=lambda *report: reports.append(report))
+    current_task_module.begin_on_thread(task)
+    progress_module._redirect(Bar)
+    monkeypatch.setattr(Bar, "fp", sys.stdout)
+    bar = Bar()
+    bar.refresh()
+    clock.now, bar.n = 10.0, 4
+    bar.refresh()
+    bar.close()
+    assert reports == [(0, 10, "fit", -1.0, "step"), (4, 10, "fit", 2.0, "step"), (4, 10, "fit", 0.4, "step")]
+
+
 def test_outside_of_a_task_it_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(progress("abc")) == ["a", "b", "c"]
     current_task().report(1, 2)
@@ -242,14 +333,17 @@ def page() -> Iterator[mmap.mmap]:
 def test_each_report_is_news_once(page: mmap.mmap) -> None:
     ours, theirs = ProgressSlot(page), ProgressSlot(page)
     assert theirs.read_new() is None
-    ours.write(1, 2.0, 3.0, "ä" * 600)  # longer than there is room
+    ours.write(1, 2.0, 3.0, "ä" * 600, 12.1, "batch" * 900)  # longer than there is room
     report = theirs.read_new()
     assert report is not None
     assert report[:3] == (1, 2.0, 3.0)
     assert report[3].rstrip("\ufffd") == "ä" * 500
+    assert report[4:] == (12.1, "batch" * 8)
     assert theirs.read_new() is None
+    ours.write(1, 2.0, 3.0, "", 4.0, "batch")
+    assert theirs.read_new() == (1, 2.0, 3.0, "", 4.0, "batch")
     ours.write(1, 2.0, 3.0, "")
-    assert theirs.read_new() == (1, 2.0, 3.0, "")
+    assert theirs.read_new() == (1, 2.0, 3.0, "", -1.0, "")
     ours.close()
     theirs.close()
 
@@ -263,7 +357,7 @@ def test_no_bytes_harm_the_reader(junk: bytes) -> None:
         slot.read_new()
         for _ in range(2):  # a version that wraps around hides one report
             slot.write(1, 1, 1, "well")
-        assert slot.read_new() == (1, 1, 1, "well")
+        assert slot.read_new() == (1, 1, 1, "well", -1.0, "")
         slot.close()
 
 
@@ -273,5 +367,5 @@ def test_a_writer_that_was_killed_in_the_middle_is_not_believed(page: mmap.mmap)
     page[OFFSET] = page[OFFSET] | 1
     assert slot.read_new() is None
     slot.write(1, 2, 2, "second")
-    assert slot.read_new() == (1, 2, 2, "second")
+    assert slot.read_new() == (1, 2, 2, "second", -1.0, "")
     slot.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scaler_notebook.quantities import format_bytes, thin_spaced
+from scaler_notebook.quantities import amount, format_bytes, thin_spaced
 from scaler_notebook.wording import counted, sentence, with_article
 
 
@@ -47,6 +47,12 @@ def test_one_is_not_several() -> None:
     assert [counted(n, "worker") for n in (0, 1, 2)] == ["0 workers", "1 worker", "2 workers"]
     assert counted(1000, "process", "processes") == "1,000 processes"
     assert thin_spaced(counted(1_000_000, "task")) == "1\u2009000\u2009000 tasks"
+
+
+def test_an_amount_has_no_needless_decimals() -> None:
+    numbers = [0, 7, 10_000, 1_234_567.891, 0.5, 100.0, -1200]
+    texts = ["0", "7", "10,000", "1,234,567.89", "0.5", "100", "-1,200"]
+    assert list(map(amount, numbers)) == list(map(thin_spaced, texts))
 
 
 def test_a_sentence_has_one_stop() -> None:

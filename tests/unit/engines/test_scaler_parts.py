@@ -176,6 +176,7 @@ EVENTS: list[inband_events.InbandEvent] = [
     inband_events.StoppedEvent(),
     inband_events.EndedEvent("{}"),
     inband_events.ProgressEvent(1, 2.5, "half ü \x07\n"),
+    inband_events.ProgressEvent(1, 2.5, "", 12.1, "batch"),
     inband_events.DisplayEvent(DisplayKind.SHOW.value, "id", '{"text/plain": "x"}', "{}"),
 ]
 

@@ -66,6 +66,10 @@ def test_what_it_shows(executor: InMemoryExecutor) -> None:
     assert "2 running, 2 queued" in words
     assert "fits (cell 3): 2 done · 1 failed · 1 running · 1 queued" in words
     assert group[0].call in static_html.html(contents)
+    contents["slots"], contents["queued"] = 1000, 10_000
+    assert static_html.headline(contents).startswith("an engine with 1\u2009000 workers: 2 running, 10\u2009000 queued")
+    contents["slots"], contents["address"] = 0, "scaler://there"
+    assert static_html.headline(contents).endswith("there, 10\u2009000 of this client's tasks queued")
     executor.pause()
     assert reader.read()["state"] == "paused"
 

@@ -14,10 +14,12 @@ import pytest
 
 from scaler_notebook.notebook.views import frames
 from scaler_notebook.notebook.views.frames import library_folds, origin
-from scaler_notebook.notebook.views.row import Row, duration
+from scaler_notebook.notebook.views.row import Row, RowProgress, duration, progress_words, read_progress, roughly
 from scaler_notebook.notebook.views.static import static_html
 from scaler_notebook.notebook.views.static.badges import badge_of
 from scaler_notebook.notebook.views.static.static_html import html, text
+from scaler_notebook.protocol.messages import TaskProgress
+from scaler_notebook.quantities import amount
 
 NOW = 1_700_000_000.0
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
@@ -175,7 +177,7 @@ def test_nothing_of_a_task_becomes_markup() -> None:
                 error=words,
                 traceback=words,
                 result=words,
-                progress={"done": 1, "total": 2, "note": words},
+                progress={"done": 1, "total": 2, "amount": words, "left": words, "note": words},
             ),
             remark=words,
             now=NOW,
@@ -244,6 +246,7 @@ def test_long_output_shows_its_last_lines_and_folds_the_rest() -> None:
     assert "prints all" not in page.words
     cut = Page(html(row(output="\n".join(lines), output_truncated=True), now=NOW))
     assert "197 earlier lines; %scaler logs a1b2-3 prints all" in cut.words
+    assert "1\u2009997 earlier lines" in Page(html(row(output="a\n" * 2000), now=NOW)).words
 
 
 def test_short_output_is_not_folded_and_none_leaves_no_trace() -> None:
@@ -285,12 +288,50 @@ def test_the_error_comes_first_and_its_traceback_is_folded() -> None:
     assert "details" not in bare.tags
 
 
+def reported(
+    done: float, total: float = -1.0, note: str = "", rate: float = -1.0, unit: str = "", *, over: bool = False
+) -> RowProgress:
+    return read_progress(TaskProgress("a1-1", done, total, note, rate, unit), over)
+
+
+@pytest.mark.parametrize(
+    ("progress", "words"),
+    [
+        (reported(340, 1000, "loss=0.3", 12.1), "34 % · 340 of 1\u2009000 · 12.1 it/s · about 55 s left · loss=0.3"),
+        (reported(340, 1000, "loss=0.3", 12.1, over=True), "34 % · 340 of 1\u2009000 · 12.1 it/s · loss=0.3"),
+        (reported(340, rate=12.16, unit="batch"), "340 · 12.2 batch/s"),
+        (reported(1000, 1000, rate=1234.5), "100 % · 1\u2009000 of 1\u2009000 · 1\u2009234 it/s"),
+        (reported(999.9, 1000, rate=0.4), "99 % · 999.9 of 1\u2009000 · 2.5 s/it"),
+        (reported(29, 100, rate=0.005), "29 % · 29 of 100 · 3 min 20 s/it · about 3.9 h left"),
+        (reported(0, 0, rate=1), "0 · 1 it/s"),
+        (reported(1.5e6, 3e9, "b.csv", 2e6, "B"), "0 % · 1.5 MB of 3.0 GB · 2.0 MB/s · about 25 min left · b.csv"),
+        (reported(1, 2, "a\nb", 0.25, "x\n" * 50), f"50 % · 1 of 2 · 4.0 s/{'x ' * 10} · about 4 s left · a b"),
+        (reported(1, 2, rate=1e-300), "50 % · 1 of 2"),
+        (reported(1, 1e300, rate=1), f"0 % · 1 of {amount(1e300)} · 1 it/s"),
+        (reported(1, 2, rate=float("nan")), "50 % · 1 of 2"),
+        (reported(float("nan"), 2), "0 % · nan of 2"),
+        (reported(1e308, 1e-308), "100 %"),
+    ],
+)
+def test_progress_in_words(progress: RowProgress, words: str) -> None:
+    """With the rate and the time left as far as the task tells, and no sooner."""
+    assert progress_words(progress)[: len(words) if words == "100 %" else None] == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (9.4, "9 s"), (57.4, "55 s"), (57.6, "60 s"), (89, "90 s"), (95, "2 min"), (5400, "1.5 h")],
+)
+def test_a_time_left_is_no_more_exact_than_it_is_known(seconds: float, words: str) -> None:
+    assert roughly(seconds) == words
+
+
 def test_progress_is_a_bar_and_words() -> None:
-    known = html(row(progress={"done": 1234.5, "total": 2469, "note": "fold 2"}), now=NOW)
+    known = html(row(progress=reported(1234.5, 2469, "fold 2")), now=NOW)
     assert "width:50.0%" in known
-    assert "1\u2009234.5 / 2\u2009469 · fold 2" in Page(known).words
-    assert "width:100.0%" in html(row(progress={"done": 9, "total": 3, "note": ""}), now=NOW)
-    unknown = row(progress={"done": 7, "total": None, "note": ""})
+    assert "50 % · 1\u2009234.5 of 2\u2009469 · fold 2" in Page(known).words
+    assert "width:100.0%" in html(row(progress=reported(9, 3)), now=NOW)
+    unknown = row(progress=reported(7))
     assert text(unknown, now=NOW) == "<ScalerFuture a1b2-3 running 4.2 s, 7: fit(model, X, y)>"
     assert "width:0.0%" in html(unknown, now=NOW)
 

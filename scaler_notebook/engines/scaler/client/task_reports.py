@@ -75,7 +75,7 @@ class TaskReports:
 
     def progress(self, record: ScalerTaskRecord, event: inband_events.ProgressEvent) -> None:
         """Report the progress of a task."""
-        self._publish(TaskProgress(record.task.task_id, event.done, event.total, event.note))
+        self._publish(TaskProgress(record.task.task_id, event.done, event.total, event.note, event.rate, event.unit))
 
     def display(self, record: ScalerTaskRecord, event: inband_events.DisplayEvent) -> None:
         """Report a display of a task."""

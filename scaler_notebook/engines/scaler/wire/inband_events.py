@@ -62,6 +62,8 @@ class ProgressEvent:
     done: float
     total: float
     note: str
+    rate: float = -1.0
+    unit: str = ""
 
 
 @frozen

@@ -97,7 +97,7 @@ class OutputWriter:
                     self._tail_size -= len(first := self._tail.pop(0)[1])
                     self._dropped += len(first)
 
-    def report(self, done: float, total: float, note: str) -> None:
+    def report(self, done: float, total: float, note: str, rate: float = -1.0, unit: str = "") -> None:
         """Send progress soon. Of many reports some are sent, always including the last one before a pause.
 
         Parameters
@@ -108,11 +108,15 @@ class OutputWriter:
             How many steps there are; negative if unknown.
         note
             A few words for a person.
+        rate
+            How many steps are done in a second; negative if unknown.
+        unit
+            What a step is.
         """
         if os.getpid() != self._pid:
             return
         with self._defer_interrupts(), self._mutex:
-            self._report = inband_events.ProgressEvent(done, total, note)
+            self._report = inband_events.ProgressEvent(done, total, note, rate, unit)
             self._flush_soon()
 
     def publish(self, kind: DisplayKind, display_id: str, bundle: bytes, metadata: bytes) -> None:

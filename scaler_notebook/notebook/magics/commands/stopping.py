@@ -14,6 +14,7 @@ from scaler_notebook.notebook.magics import session_executor
 from scaler_notebook.notebook.views import rows
 from scaler_notebook.notebook.views.static import static_html
 from scaler_notebook.protocol.states import TaskState
+from scaler_notebook.quantities import amount
 from scaler_notebook.wording import counted
 
 from . import finding
@@ -122,4 +123,4 @@ def retry(shell: Any, options: argparse.Namespace) -> Any:
         print("nothing has failed")
         return None
     executor = session_executor.current()
-    return FutureGroup([executor.resubmit(future) for future in failed], f"retry × {len(failed)}")
+    return FutureGroup([executor.resubmit(future) for future in failed], f"retry × {amount(len(failed))}")

@@ -4,6 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 from scaler_notebook.client.futures.future import ScalerFuture
 from scaler_notebook.client.task_state.observed_task import ObservedTask
+from scaler_notebook.notebook.views.row import RowProgress, read_progress
 from scaler_notebook.notebook.views.rows import cancel_words, with_origin
 from scaler_notebook.notebook.views.static.terminal_text import one_line
 from scaler_notebook.protocol import devices
@@ -40,7 +41,7 @@ class BoardRow(NamedTuple):
     ended: float | None
     note: str  # the reason of a cancel, or the exception
     refused: bool
-    progress: tuple[float, float | None, str] | None = None  # done, total if known, and a remark
+    progress: RowProgress | None = None
     tries: int = 1  # how often the call was tried, as far as known
     cpu: float | None = None  # seconds, when it has ended
 
@@ -69,7 +70,7 @@ def read_row(future: ScalerFuture[Any]) -> BoardRow:
         future.ended_at,
         note,
         future.refused,
-        None if progress is None else (progress.done, progress.total if progress.total >= 0 else None, progress.note),
+        None if progress is None else read_progress(progress, kind in ENDED),
         max(1, future.tries),
         future.figures.cpu if future.figures.cpu >= 0 else None,
     )

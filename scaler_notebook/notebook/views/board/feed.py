@@ -12,7 +12,7 @@ from scaler_notebook.notebook.views.card import feed
 from scaler_notebook.notebook.views.feed import Content, Feed, ViewHost, ViewWidget, ask_to_stop
 from scaler_notebook.notebook.views.front_end import FrontEnd
 from scaler_notebook.notebook.views.publisher import publisher
-from scaler_notebook.quantities import thin_spaced
+from scaler_notebook.quantities import amount, thin_spaced
 from scaler_notebook.wording import counted
 
 from .board_row import FAILED, LOST, BoardRow
@@ -163,7 +163,7 @@ class BoardFeed(Feed):
             "strings": self._encoder.take_new_texts(),
             "columns": columns,
             "progress": [
-                (number, *row.progress)
+                (number, *row.progress.values())
                 for number, row in zip(numbers, changed, strict=True)
                 if row.progress is not None and not row.over
             ],
@@ -274,7 +274,7 @@ class BoardFeed(Feed):
         """
         if ended:
             only = text.startswith("0 ")
-            late = f"{thin_spaced(f'{ended:,}')} had already ended"
+            late = f"{amount(ended)} had already ended"
             text = late if only else f"{text}; {late}"
         self._answers += 1
         self._answer = {"number": self._answers, "text": text}

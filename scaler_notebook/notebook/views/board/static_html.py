@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from scaler_notebook.client.submission.call_text import shorten
-from scaler_notebook.notebook.views.row import duration
+from scaler_notebook.notebook.views.row import duration, progress_words
 from scaler_notebook.notebook.views.static.badges import Badge, badge_html, badge_of
 from scaler_notebook.notebook.views.static.static_html import CARD, LINE, MONO, MUTED
 from scaler_notebook.notebook.views.static.terminal_text import TEXT_WIDTH, one_line, plain
-from scaler_notebook.quantities import thin_spaced
+from scaler_notebook.quantities import amount
 
 from .board_row import KINDS, BoardRow, Kind
 
@@ -24,7 +24,22 @@ CALL_WIDTH = 40  # characters of a call in the plain text
 ORDER: tuple[Kind, ...] = ("done", "failed", "cancelled", "lost", "cancelling", "running", "queued")  # of the counts
 INTEREST: tuple[Kind, ...] = ("failed", "lost", "cancelling", "running", "queued", "cancelled", "done")  # of the rows
 
-_NUMBERS = re.compile(r"\d+(?:[.,]\d+)*")
+# What may differ between errors of one kind. board_rows.js has the same rules; error_gists.json has cases for both.
+_VARYING = re.compile(
+    "|".join(
+        [
+            r"(?:\bb|\B)'(?:[^'\n]|\b'\b)*'\B",  # what is quoted; an apostrophe is within a word
+            r'(?:\bb|\B)"[^"\n]*"\B',
+            r"\B(?:~|\.\.?)?(?:/[\w.+@%=~-]+){2,}/?",  # paths
+            r"\b[a-z]:\\[^\s'\":]+",
+            r"\b0x[0-9a-f]+\b",  # addresses
+            r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",  # UUIDs
+            r"\b(?=[a-f]*\d)[0-9a-f]{8,}\b",  # digests
+            r"(?:\B[-+]?\.?)?\d+(?:[.,\u2009]\d+)*(?:e[-+]?\d+)?",
+        ]
+    ),
+    re.ASCII | re.IGNORECASE,
+)
 
 BADGES: Mapping[Kind, Badge] = {
     "queued": badge_of("submitted", None),
@@ -46,28 +61,28 @@ def first_rows(rows: Iterable[BoardRow]) -> list[BoardRow]:
 def repeated_errors(rows: Iterable[BoardRow]) -> list[str]:
     """Name the errors that several tasks have failed with, the most frequent first: ``ValueError: no data × 13``.
 
-    Errors that differ in numbers alone are counted together, as in board_errors.js.
+    Errors with one gist are counted together, as in board_errors.js.
     """
     failed = [row.note for row in rows if KINDS[row.kind] in ("failed", "lost") and row.note]
     kinds: dict[str, list[str]] = {}
     for note in failed:
-        kinds.setdefault(_NUMBERS.sub("…", note), []).append(note)
+        kinds.setdefault(gist_of(note), []).append(note)
     frequent = sorted((each for each in kinds.items() if len(each[1]) > 1), key=lambda each: -len(each[1]))
     return [
-        f"{notes[0] if len(set(notes)) == 1 else gist} × {_amount(len(notes))}"
+        f"{notes[0] if len(set(notes)) == 1 else gist} × {amount(len(notes))}"
         for gist, notes in frequent[:FIRST_ERRORS]
     ]
 
 
+def gist_of(error: str) -> str:
+    """Return what an error says, whatever its numbers, addresses and quoted names."""
+    return _VARYING.sub("…", error)
+
+
 def counts_text(counts: Mapping[Kind, int]) -> str:
     """Write the counts: ``128 done · 4 failed · 856 queued``."""
-    parts = [f"{_amount(counts[kind])} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
+    parts = [f"{amount(counts[kind])} {BADGES[kind].word}" for kind in ORDER if counts.get(kind)]
     return " · ".join(parts) or "no tasks"
-
-
-def _amount(number: int) -> str:
-    """Write a number as the live board does."""
-    return thin_spaced(f"{number:,}")
 
 
 def text(title: str, counts: Mapping[Kind, int], rows: Sequence[BoardRow], *, now: float | None = None) -> str:
@@ -93,12 +108,12 @@ def text(title: str, counts: Mapping[Kind, int], rows: Sequence[BoardRow], *, no
             BADGES[KINDS[row.kind]].word,
             _elapsed(row, now),
             shorten(one_line(row.call), CALL_WIDTH),
-            one_line(row.note),
+            _note(row),
         ]
         lines.append(shorten("  ".join(["", *filter(None, facts)]), TEXT_WIDTH))
     left = sum(counts.values()) - len(shown)
     if left:
-        lines.append(f"  … {_amount(left)} more")
+        lines.append(f"  … {amount(left)} more")
     return "\n".join(lines)
 
 
@@ -137,13 +152,20 @@ def html(
     parts += [f'<div style="font:12px/20px {MONO}">{escape(plain(error))}</div>' for error in repeated_errors(rows)]
     if shown:
         parts.append(_table_html(shown, now))
-    remarks = [f"{_amount(total - len(shown))} more"] if total > len(shown) else []
+    remarks = [f"{amount(total - len(shown))} more"] if total > len(shown) else []
     if counts.keys() & {"queued", "running", "cancelling"}:
         remarks.append(f"as of {time.strftime('%H:%M:%S', time.localtime(now))}")
     remarks += [remark] if remark else []
     if remarks:
         parts.append(f'<div style="{MUTED};line-height:18px">{escape("; ".join(remarks))}</div>')
     return f'<div class="scaler-board-static" style="{CARD}">' + "\n".join(parts) + "</div>"
+
+
+def _note(row: BoardRow) -> str:
+    """Write how far a task is, or how it has ended."""
+    if row.progress is None or row.over or row.note:
+        return one_line(row.note)
+    return progress_words(row.progress)
 
 
 def _elapsed(row: BoardRow, now: float) -> str:
@@ -172,7 +194,7 @@ def _bar_html(counts: Mapping[Kind, int], total: int) -> str:
         The number of all tasks.
     """
     segments = (
-        f'<span title="{_amount(counts[kind])} {BADGES[kind].word}" style="width:{counts[kind] / total:.3%};'
+        f'<span title="{amount(counts[kind])} {BADGES[kind].word}" style="width:{counts[kind] / total:.3%};'
         f'background:{BADGES[kind].hue}"></span>'
         for kind in ORDER
         if counts.get(kind)
@@ -198,7 +220,7 @@ def _table_html(rows: Iterable[BoardRow], now: float) -> str:
         f"{badge_html(BADGES[KINDS[row.kind]], BADGES[KINDS[row.kind]].word)}</td>"
         f'<td style="{code}">{escape(plain(row.call))}</td>'
         f'<td style="{cell};{MUTED};white-space:nowrap">{_elapsed(row, now)}</td>'
-        f'<td style="{cell};{MUTED}">{escape(plain(row.note))}</td></tr>'
+        f'<td style="{cell};{MUTED}">{escape(plain(_note(row)))}</td></tr>'
         for row in rows
     )
     return f'<table style="width:100%;margin:0;border-collapse:collapse;border:0;font:inherit">{lines}</table>'

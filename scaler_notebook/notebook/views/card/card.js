@@ -6,7 +6,7 @@ import { drawIcon, makeIcon } from "../icons.js";
 import { KERNEL_ENDED, whenKernelEnds } from "../kernel_end.js";
 import { withLink } from "../page/cells.js";
 import { KNOCK_AGAIN_MS, NO_ANSWER, PATIENCE_MS, TICK_MS } from "../patience.js";
-import { amount, duration } from "../quantities.js";
+import { duration, progressWords } from "../quantities.js";
 import { fill, plainText, terminalLines } from "../terminal.js";
 import { makeNestedTasks } from "./card_nested.js";
 import { makeLog } from "./log.js";
@@ -188,10 +188,10 @@ function paintProgress(ui, progress) {
   ui.progress.hidden = progress === null;
   if (progress === null) return;
   const { done, total, note } = progress;
+  const text = progressWords(progress);
   const share = total !== null && total > 0 ? Math.min(1, Math.max(0, done / total)) : null;
   ui.track.classList.toggle("scaler-unknown", share === null);
   ui.filled.style.width = share === null ? "" : `${share * 100}%`;
-  const text = amount(done) + (total !== null && total > 0 ? ` / ${amount(total)}` : "") + (note ? ` · ${note}` : "");
   setText(ui.amountDone, text);
   ui.amountDone.title = text;
   setAttributes(ui.track, { "aria-label": note || "progress", "aria-valuetext": text });
@@ -415,6 +415,7 @@ export function render({ model, el }, onFirst = () => {}) {
     for (const node of [ui.cancel, ui.kill, ui.refused, ui.retry, ui.usage, ui.earlierRun]) node.hidden = true;
     nested.lose();
     if (row && isOver(row)) return;
+    if (row?.progress) paintProgress(ui, { ...row.progress, left: "" });
     ui.root.dataset.kind = "lost";
     setText(ui.word, "lost");
     drawIcon(ui.icon, "lost");

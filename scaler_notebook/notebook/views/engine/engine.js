@@ -75,7 +75,9 @@ function build() {
   const groups = h("div", "scaler-groups");
   const said = h("div", "scaler-said", "waiting for the kernel…");
   setAttributes(said, { role: "status", "aria-live": "polite" });
-  const root = setRole(h("div", "scaler-engine", top, h("div", "scaler-scrolled", table), groups, said), "region");
+  const scrolled = h("div", "scaler-scrolled", table);
+  scrolled.tabIndex = 0; // a keyboard can only scroll what it can reach
+  const root = setRole(h("div", "scaler-engine", top, scrolled, groups, said), "region");
   root.setAttribute("aria-label", "executor");
   keepFocus(root);
   keepKeys(root);

@@ -8,7 +8,7 @@ from scaler_notebook.notebook.views.board.static_html import counts_text
 from scaler_notebook.notebook.views.static.static_html import CARD, MONO, MUTED
 from scaler_notebook.notebook.views.static.terminal_text import TEXT_WIDTH, plain
 from scaler_notebook.protocol import devices
-from scaler_notebook.quantities import format_bytes
+from scaler_notebook.quantities import amount, format_bytes, thin_spaced
 from scaler_notebook.wording import counted
 
 from .contents import Contents, Group, Worker
@@ -23,15 +23,15 @@ def headline(contents: Contents) -> str:
             "lost": "an engine that was lost; the next task starts another",
         }[contents["state"]]
     if not contents["slots"]:
-        return f"a cluster at {contents['address']}, {contents['queued']} of this client's tasks queued"
+        return f"a cluster at {contents['address']}, {amount(contents['queued'])} of this client's tasks queued"
     running = sum(bool(worker["task"]) for worker in contents["workers"])
-    workers = counted(contents["slots"], "worker")
+    workers = thin_spaced(counted(contents["slots"], "worker"))
     if contents["gpus"]:
-        workers += f" and {counted(len(contents['gpus']), 'GPU')}"
+        workers += f" and {thin_spaced(counted(len(contents['gpus']), 'GPU'))}"
     paused = ", paused" if contents["state"] == "paused" else ""
     memory = sum(worker["memory"][-1] for worker in contents["workers"] if worker["memory"])
     taken = f", {format_bytes(memory)}" if memory else ""
-    return f"an engine with {workers}{paused}: {running} running, {contents['queued']} queued{taken}"
+    return f"an engine with {workers}{paused}: {amount(running)} running, {amount(contents['queued'])} queued{taken}"
 
 
 def text(described: str, contents: Contents) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from html import escape
 
 from scaler_notebook.client.submission.call_text import shorten
-from scaler_notebook.notebook.views.row import Row, RowProgress, elapsed, is_over, progress_words
+from scaler_notebook.notebook.views.row import Row, RowProgress, elapsed, is_over, progress_words, share_of
+from scaler_notebook.quantities import thin_spaced
 from scaler_notebook.wording import counted
 
 from .badges import badge_html, badge_of
@@ -156,7 +157,7 @@ def _progress_html(progress: RowProgress, hue: str) -> str:
         The CSS colour of the bar.
     """
     total = progress["total"]
-    share = min(1.0, max(0.0, progress["done"] / total)) if total else 0.0
+    share = share_of(progress["done"], total) if total else 0.0
     return (
         '<div style="display:flex;align-items:center;gap:8px;min-height:18px">'
         '<span style="flex:1 1 0;min-width:80px;height:4px;border-radius:2px;overflow:hidden;'
@@ -170,7 +171,7 @@ def _output_html(row: Row) -> str:
     """Write a task's output: the last lines, and the earlier ones folded."""
     lines = html_lines(row["output"])
     earlier, tail = lines[:-TAIL_LINES], lines[-TAIL_LINES:]
-    count = counted(len(earlier), "earlier line")
+    count = thin_spaced(counted(len(earlier), "earlier line"))
     if row["output_truncated"]:
         count += f"; %scaler logs {escape(plain(row['task_id']))} prints all"
     title = f'<span style="{MUTED};font-family:{_SANS};line-height:1">{count}</span>'
@@ -208,7 +209,7 @@ def _traceback_html(traceback: str, folds: Sequence[tuple[int, int, int]]) -> st
     for first, behind, frames in folds:
         if lines[shown:first]:
             parts.append(_pre_html(lines[shown:first]))
-        title = f'<span style="{MUTED}">… {counted(frames, "frame")} of libraries</span>'
+        title = f'<span style="{MUTED}">… {thin_spaced(counted(frames, "frame"))} of libraries</span>'
         parts.append(_folded_html(title, lines[first:behind]))
         shown = behind
     return "\n".join([*parts, _pre_html(lines[shown:])])

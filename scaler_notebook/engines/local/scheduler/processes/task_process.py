@@ -300,8 +300,8 @@ class TaskProcess:
             self.importing = True
         self.send(Prewarm(modules))
 
-    def new_progress(self, seq: int) -> tuple[float, float, str] | None:
-        """Return ``(done, total, note)`` if this run has reported progress since the last call."""
+    def new_progress(self, seq: int) -> tuple[float, float, str, float, str] | None:
+        """Return ``(done, total, note, rate, unit)`` if this run has reported progress since the last call."""
         report = self.page.progress.read_new()
         return report[1:] if report is not None and report[0] == seq else None
 

@@ -106,7 +106,8 @@ export function takeRows(rows, { whole, title, epoch, edges, newest_first, strin
     for (let i = 0; i < values.length; i++) column[numbers ? numbers[i] : i] = values[i];
   });
   rows.length = rows.kind.length;
-  for (const [number, done, total, note] of progress) rows.progress.set(number, { done, total, note });
+  for (const [number, done, total, amount, left, note] of progress)
+    rows.progress.set(number, { done, total, amount, left, note });
 }
 
 /**
@@ -130,15 +131,28 @@ export function loseRows(rows, now) {
  */
 export const textOf = (rows, name, number) => rows.strings[rows[name][number]];
 
-const NUMBERS = /\d+(?:[.,]\d+)*/g;
+// What may differ between errors of one kind. static_html.py has the same rules; error_gists.json has cases for both.
+const VARYING = new RegExp(
+  [
+    String.raw`(?:\bb|\B)'(?:[^'\n]|\b'\b)*'\B`, // what is quoted; an apostrophe is within a word
+    String.raw`(?:\bb|\B)"[^"\n]*"\B`,
+    String.raw`\B(?:~|\.\.?)?(?:/[\w.+@%=~-]+){2,}/?`, // paths
+    String.raw`\b[a-z]:\\[^\s'":]+`,
+    String.raw`\b0x[0-9a-f]+\b`, // addresses
+    String.raw`\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b`, // UUIDs
+    String.raw`\b(?=[a-f]*\d)[0-9a-f]{8,}\b`, // digests
+    String.raw`(?:\B[-+]?\.?)?\d+(?:[.,\u2009]\d+)*(?:e[-+]?\d+)?`,
+  ].join("|"),
+  "gi",
+);
 
 /**
- * What a string says, whatever its numbers: errors with one gist are of one kind.
+ * What a string says, whatever its numbers, addresses and quoted names: errors with one gist are of one kind.
  *
  * @param {Rows} rows
  * @param {number} string
  */
-export const gistOf = (rows, string) => (rows.gists[string] ??= rows.strings[string].replace(NUMBERS, "…"));
+export const gistOf = (rows, string) => (rows.gists[string] ??= rows.strings[string].replace(VARYING, "…"));
 
 /**
  * When a task ended, or `now` if it has not.

@@ -11,7 +11,7 @@ import { FAILED, LOST, gistOf } from "../store/board_rows.js";
  *
  * @typedef {object} ErrorKind errors that say the same
  * @property {string} gist
- * @property {string} words the error itself, or the gist where the errors differ in numbers
+ * @property {string} words the error itself, or the gist where the errors differ
  * @property {number} count
  *
  * @typedef {object} ErrorActions

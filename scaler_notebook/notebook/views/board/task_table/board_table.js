@@ -2,7 +2,7 @@
 
 import { h, setAttributes, setRole, setText } from "../../dom.js";
 import { drawIcon, makeIcon } from "../../icons.js";
-import { amount, duration } from "../../quantities.js";
+import { duration, progressWords } from "../../quantities.js";
 import { aboveWhatFits, otherNumber, withNested } from "../store/board_nested.js";
 import { arrange } from "../store/board_order.js";
 import {
@@ -12,7 +12,6 @@ import { makeArguments } from "./board_arguments.js";
 import { makeFold, makeFolds } from "./board_folds.js";
 
 /**
- * @import { Progress } from "../../messages.js"
  * @import { SortColumn } from "../store/board_order.js"
  * @import { Rows } from "../store/board_rows.js"
  * @import { Store } from "../store/board_store.js"
@@ -46,10 +45,6 @@ const NESTED = "A task has submitted it: what it gives, and a cancel that reache
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 let tables = 0;
-
-/** @param {Progress} progress */
-const progressWords = ({ done, total, note }) =>
-  amount(done) + (total && total > 0 ? ` / ${amount(total)}` : "") + (note ? ` · ${note}` : "");
 
 /**
  * @param {Store} store

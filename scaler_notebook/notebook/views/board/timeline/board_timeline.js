@@ -134,12 +134,13 @@ export function makeTimeline(store, act) {
     }
     whole.hidden = !zoom;
     hint.hidden = !lanes.length || (Boolean(zoom) && named);
-    const unnamed = `${lanes.length} lanes: as many tasks as ran at a time; point at a bar to see its process`;
+    const unnamed = `${amount(lanes.length)} lanes: as many tasks as ran at a time; point at a bar to see its process`;
     setText(hint, [named ? "" : unnamed, zoom ? "" : "drag to look closer"].filter(Boolean).join(" · "));
     const processes = lanes.reduce((sum, lane) => sum + lane.processes.length, 0);
-    const said = `time line: ${rows.length} tasks on ${processes} ${processes === 1 ? "process" : "processes"}`;
+    const places = `${amount(processes)} ${processes === 1 ? "process" : "processes"}`;
+    const said = `time line: ${amount(rows.length)} tasks on ${places}`;
     const waited = load ? `, at most ${amount(Math.round(mostOf(load.queued)))} queued` : "";
-    canvas.setAttribute("aria-label", `${said}, ${lanes.length} at a time${waited}`);
+    canvas.setAttribute("aria-label", `${said}, ${amount(lanes.length)} at a time${waited}`);
   }
 
   /**
