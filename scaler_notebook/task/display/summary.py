@@ -113,7 +113,7 @@ def brief(value: Any, most: int) -> str:
         except _NotPlain:
             return _kind(value)
     library = known(kind)
-    return _cut(" ".join([f"{library}.{_name(kind)}", *_shape(value)]) if library else _name(kind), most)
+    return _cut(" ".join([f"{library}.{_name(kind)}", *_shape(value)]) if library else _sized(value), most)
 
 
 def _kind(value: Any) -> str:
