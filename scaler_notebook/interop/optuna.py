@@ -177,9 +177,9 @@ class TaskTrial:
         try:
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(self._address)
-                with sock.makefile("rwb") as file:
-                    pickle.dump((self._number, name, args, kwargs), file)
-                    file.flush()
+                # Not by a buffered file, whose close would send again what an interrupt has left, and raise its own.
+                sock.sendall(pickle.dumps((self._number, name, args, kwargs)))
+                with sock.makefile("rb") as file:
                     is_answer, answer = pickle.load(file)
         except (OSError, EOFError) as error:
             raise RuntimeError(f"trial {self._number} is over: its study does not answer any more") from error
