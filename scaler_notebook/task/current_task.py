@@ -136,7 +136,8 @@ class CurrentTask:
         note
             A few words for a person.
         rate
-            How many steps are done in a second; None: the mean since the first report, once that is a second ago.
+            How many steps are done in a second; None: the mean since the first report. Either is shown once steps were
+            done for a second: a rate of less is chance.
         unit
             What a step is, e.g. ``batch``; with ``B`` amounts are shown as bytes.
 

@@ -197,7 +197,10 @@ def check_engine(lab: Lab, notebook: LabNotebook) -> None:
 def check_notices(lab: Lab, notebook: LabNotebook) -> None:
     """The words that say how ends are told, and the chip that leads to what runs out of sight."""
     lab.page.evaluate(
-        "() => Object.defineProperty(Notification, 'permission', { value: 'default', configurable: true })"
+        """() => {
+            window.permitted = Object.getOwnPropertyDescriptor(Notification, 'permission');
+            Object.defineProperty(Notification, 'permission', { value: 'default', configurable: true });
+        }"""
     )
     shown = notebook.execute("%load_ext scaler_notebook\n%scaler config notify=60")
     expect(notebook.output(shown).locator(".scaler-allow")).to_be_visible()
@@ -208,4 +211,4 @@ def check_notices(lab: Lab, notebook: LabNotebook) -> None:
     )
     expect(lab.page.locator(".scaler-away")).to_have_text(re.compile(r"^\d running$"))
     assert complaints(lab, ".scaler-away") == []
-    lab.page.evaluate("() => delete Notification.permission")
+    lab.page.evaluate("() => Object.defineProperty(Notification, 'permission', window.permitted)")

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { loseKernel, makeStore, takeMessage } from "../../scaler_notebook/notebook/views/board/store/board_store.js";
-import { columnsOf } from "./board_messages.js";
+import { takeRows } from "../../scaler_notebook/notebook/views/board/store/board_rows.js";
+import { columnsOf, rowsOf } from "./board_messages.js";
 
 /** A store, and what takes a message in, with so many rows of a kind behind those that are known. */
 function makeBoard() {
@@ -39,4 +40,12 @@ test("a kernel that has ended leaves nothing to undo", () => {
   store.undo = { numbers: [0], known: 1, until: Infinity };
   loseKernel(store);
   assert.equal(store.undo, null);
+});
+
+test("a row that is tried again has no progress of the try before", () => {
+  const rows = rowsOf([{ kind: "running", progress: [34, 100] }, { kind: "running", progress: [1, 2] }]);
+  const columns = columnsOf([{ kind: "queued" }], rows);
+  takeRows(rows, { strings: [], columns, progress: [], numbers: [0] });
+  assert.equal(rows.progress.has(0), false);
+  assert.equal(rows.progress.get(1).done, 1);
 });

@@ -120,7 +120,14 @@ export function keepFocus(root) {
     while (around !== root && (!around.hasAttribute("tabindex") || around.closest(unusable)));
     if (!around.hasAttribute("tabindex")) {
       around.tabIndex = -1; // until then a click beside the buttons leaves the focus where it is
-      around.addEventListener("blur", () => root.removeAttribute("tabindex"), { once: true });
+      const leave = () =>
+        queueMicrotask(() => {
+          // Moved in the page, which puts it back; or another window has the focus.
+          if (!root.isConnected || document.activeElement === root) return;
+          root.removeAttribute("tabindex");
+          root.removeEventListener("blur", leave);
+        });
+      root.addEventListener("blur", leave);
     }
     around.focus({ preventScroll: true });
   }

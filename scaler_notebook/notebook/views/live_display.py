@@ -154,7 +154,7 @@ class Closable(Protocol):
 
     @property
     def is_left(self) -> bool:
-        """Whether pages have shown it, and none will again."""
+        """Whether pages have shown it, and none does any more."""
 
     @property
     def closed(self) -> bool:
@@ -184,10 +184,9 @@ class NewestViews:
         with self._mutex:
             known = [each for reference in self._known if (each := reference()) is not None and each is not view]
             known = [*(each for each in known if not each.closed), view]
-            surplus = {id(each) for each in known[:-1] if each.is_left}
-            for each in known[: max(0, len(known) - most)]:
-                if not each.runs:
-                    surplus.add(id(each))
+            surplus = {id(each) for each in known[:-1] if each.is_left and not each.runs}
+            stay = [each for each in known if id(each) not in surplus]
+            surplus |= {id(each) for each in stay[: max(0, len(stay) - most)] if not each.runs}
             self._known = [weakref.ref(each) for each in known if id(each) not in surplus]
         for each in known:
             if id(each) in surplus:

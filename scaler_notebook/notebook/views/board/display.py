@@ -111,7 +111,7 @@ class Board(LiveDisplay):
     @property
     def is_left(self) -> bool:
         """Whether its tasks have ended, and no page shows it any more."""
-        return self._table.settled and self._feed.is_left
+        return len(self._table) > 0 and self._table.settled and self._feed.is_left
 
     @property
     def closed(self) -> bool:

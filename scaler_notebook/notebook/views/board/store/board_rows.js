@@ -106,6 +106,7 @@ export function takeRows(rows, { whole, title, epoch, edges, newest_first, strin
     for (let i = 0; i < values.length; i++) column[numbers ? numbers[i] : i] = values[i];
   });
   rows.length = rows.kind.length;
+  for (const number of numbers ?? []) rows.progress.delete(number); // of an earlier try
   for (const [number, done, total, amount, left, note] of progress)
     rows.progress.set(number, { done, total, amount, left, note });
 }
