@@ -27,7 +27,9 @@ def checked_integer(option: str, value: int) -> int:
     TypeError
         The value is no integer.
     """
-    if isinstance(value, bool) or not hasattr(type(value), "__index__"):  # numpy's integers have __index__
+    kind = type(value)
+    # numpy's integers have __index__, and so have the truth values of its older versions.
+    if kind.__name__ in ("bool", "bool_") or not hasattr(kind, "__index__"):
         raise TypeError(f"{option} is an integer, not {shown(value)}")
     return operator.index(value)
 
