@@ -32,6 +32,7 @@ from scaler_notebook.client.waiting.host import current_host
 METHODS = ("suggest_float", "suggest_int", "suggest_categorical", "report", "should_prune", "set_user_attr")
 ATTRIBUTES = ("number", "params", "distributions", "user_attrs", "datetime_start")
 PATIENCE = 10.0  # seconds for a question that has begun to arrive
+MAX_PARENT = 60  # bytes of the directory that the socket's is in: the path of a socket has some hundred
 
 
 def optimize(
@@ -40,8 +41,8 @@ def optimize(
     n_trials: int,
     executor: NotebookExecutor | None = None,
     n_jobs: int | None = None,
-    catch: type[BaseException] | tuple[type[BaseException], ...] = (),
-    callbacks: Iterable[Callable[[Any, Any], object]] = (),
+    catch: type[BaseException] | Iterable[type[BaseException]] = (),
+    callbacks: Iterable[Callable[[Any, Any], object]] | None = None,
     **options: Any,
 ) -> None:
     """Do as ``study.optimize``, with trials that are tasks, on one board; return when all have ended.
@@ -61,11 +62,12 @@ def optimize(
     executor
         Runs them. By default the notebook's newest one or, if there is none, a new one.
     n_jobs
-        How many are tasks at the same time; by default as many as there are workers.
+        How many are tasks at the same time; by default, and for -1, as many as there are workers.
     catch
         Errors with which a trial fails, and others go on.
     callbacks
-        Called here after each trial, with the study and the trial as it ended.
+        Called here after each trial, with the study and the trial as it ended. What one raises ends the call;
+        ``study.stop()`` is for Optuna's own loop.
     options
         Options of each task, as for :meth:`~scaler_notebook.NotebookExecutor.submit_verbose`, e.g. ``gpus``.
 
@@ -80,10 +82,12 @@ def optimize(
     from optuna.trial import TrialState  # a task's process, which has a TaskTrial of this module, does without
 
     executor = executor or latest() or NotebookExecutor()
+    after_each = tuple(callbacks or ())
+    caught = catch if isinstance(catch, type) else tuple(catch)
     workers = executor.n_workers
     if not workers:
         raise ValueError("trials ask this process, which workers of a cluster of OpenGRIS Scaler do not reach")
-    most = workers if n_jobs is None else checked_count("n_jobs", n_jobs)
+    most = workers if n_jobs in (None, -1) else checked_count("n_jobs", n_jobs)
     left = checked_integer("n_trials", n_trials)
     running: dict[ScalerFuture[Any], _AskedTrial] = {}
     show = current_host().open_board(f"optuna: {study.study_name}")
@@ -103,9 +107,9 @@ def optimize(
                 wait(running, return_when=FIRST_COMPLETED)
                 for future in [each for each in running if each.done()]:
                     trial = running.pop(future)
-                    ended = _tell(study, trial, future, catch)
+                    ended = _tell(study, trial, future, caught)
                     del answers.trials[trial.number]
-                    for callback in callbacks:
+                    for callback in after_each:
                         callback(study, ended)
         except BaseException:
             try:
@@ -236,10 +240,15 @@ class _Answers(socketserver.ThreadingUnixStreamServer):
 
     def __init__(self) -> None:
         self.trials: dict[int, _AskedTrial] = {}
-        self._directory = tempfile.TemporaryDirectory(prefix="scaler_notebook-optuna-")  # of this user alone
+        parent = tempfile.gettempdir()
+        parent = parent if len(os.fsencode(parent)) <= MAX_PARENT else "/tmp"
+        # It is of this user alone.
+        self._directory = tempfile.TemporaryDirectory(prefix="scaler_notebook-optuna-", dir=parent)
         self.address = os.path.join(self._directory.name, "trials")
         super().__init__(self.address, _Question)
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="scaler_notebook optuna")
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(0.05,), name="scaler_notebook optuna", daemon=True
+        )
 
     def add(self, own: Any) -> _AskedTrial:
         """Answer for a trial of Optuna's from now on."""
@@ -285,4 +294,7 @@ class _Question(socketserver.StreamRequestHandler):
                 raise RuntimeError(f"trial {number} is over")
             return pickle.dumps((True, trial.answer(name, args, kwargs)))
         except Exception as error:
-            return pickle.dumps((False, error))
+            try:
+                return pickle.dumps((False, error))
+            except Exception:  # an error of the user's own, or of a storage, that cannot travel
+                return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))

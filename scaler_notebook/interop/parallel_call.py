@@ -114,6 +114,8 @@ class ParallelCall:
                 self._start(job)
             except BaseException as error:
                 job.problem = error
+                with self._mutex:
+                    self._is_over = True  # joblib is about to abort: what waits would fail in the same way
                 self._ended(job)
                 if not isinstance(error, Exception):
                     raise

@@ -1272,6 +1272,7 @@ def test_any_client_may_know_of_the_first_tasks_of_all_those_that_run_before_tho
         ("<lambda>('s3cret')", False, "<lambda>"),
         ("größe(3)", False, "größe"),
         ("f × 100", False, "f × 100"),
+        ("f × 1\u2009000", False, "f × 1\u2009000"),
         ("password = 's3cret' …", False, "password"),
         ("'s3cret'.join(parts)", False, "…"),
         ("3 + f(x)", False, "…"),

@@ -171,8 +171,8 @@ class ItemStream(ScalerFuture[int], Generic[T]):
         if not self._was_full and self._kept_bytes >= most_kept():
             self._was_full = True
             log.warning(
-                "scaler_notebook keeps %d items of %s that nobody has read (%s), and has it wait until some are. A "
-                "stream without an end is to be cancelled, by its cancel().",
+                "scaler_notebook keeps %d items of %s that nobody has read (%s), and has it wait until some are. Read "
+                "them before you wait for its end; one without an end is to be cancelled, by its cancel().",
                 len(self._items),
                 self.call,
                 format_bytes(self._kept_bytes),

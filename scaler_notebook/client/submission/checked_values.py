@@ -91,7 +91,8 @@ def checked_bytes(option: str, amount: float) -> int:
     TypeError, ValueError
         The value is something else.
     """
-    whole = int(amount) if isinstance(amount, Real) and float(amount).is_integer() else amount  # 2e9, numpy's too
+    is_real = isinstance(amount, Real) and not isinstance(amount, int)  # 2e9, numpy's too; True is a plain integer
+    whole = int(amount) if is_real and float(amount).is_integer() else amount
     size = checked_integer(f"{option}, in bytes,", whole)  # type: ignore[arg-type]
     if not 1 <= size <= MAX_BYTES:
         raise ValueError(f"{option} is in bytes, at least 1 and at most 2**63 - 1, not {shown(amount)}")

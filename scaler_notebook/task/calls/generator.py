@@ -15,7 +15,7 @@ AHEAD = 16  # items that are sent and not taken yet; with as many on the way the
 RUNS, WAITS = "items", "items, and waits for its reader"  # followed by the last item
 MAX_TEXT = 60  # characters of an item that are shown
 INTERVAL = 0.02  # seconds after which there is another text in any case, as the scheduler looks
-SHARE = 0.05  # of its time that a generator spends on these texts at most, while it does not wait
+SHARE = 0.05  # of its time that a generator spends on these texts while it does not wait, if one takes no millisecond
 
 
 class GeneratorCall:

@@ -128,6 +128,8 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
         "memory, in bytes, is an integer, not '2",
     ),
     "a limit in words": ((gives,), {"memory_limit": "2GB"}, TypeError, "memory_limit, in bytes, is an integer"),
+    "a limit that is none": ((gives,), {"memory_limit": True}, TypeError, "memory_limit, in bytes, is an integer"),
+    "a limit beyond all": ((gives,), {"memory_limit": 10**400}, ValueError, "memory_limit is in bytes, .* at most"),
     "no limit": ((gives,), {"memory_limit": 0}, ValueError, "memory_limit is in bytes, at least 1 .* not 0"),
     "half a byte": ((gives,), {"resources": {"memory": 0.5}}, TypeError, "memory, in bytes, is an integer, not 0.5"),
     "no memory": ((gives,), {"resources": {"memory": 0}}, ValueError, "memory is in bytes, at least 1 .* not 0"),

@@ -20,7 +20,7 @@ ACTIVITIES = {
 }
 
 # What a call or code begins with: a function, or a name that is assigned; "× 100" says how many calls a chunk has.
-LEADING_NAME = re.compile(r"(?:<lambda>|[^\W\d][\w.]*)(?: × \d+$)?")
+LEADING_NAME = re.compile(r"(?:<lambda>|[^\W\d][\w.]*)(?: × [\d\u2009]+$)?")
 
 
 def unfinished_brief(record: TaskRecord) -> TaskBrief:
