@@ -1,4 +1,4 @@
-"""Quantities as a person reads them."""
+"""Quantities: as a person reads them, and whether a value is one."""
 
 _UNITS = ("kB", "MB", "GB", "TB")
 
@@ -23,3 +23,8 @@ def amount(number: float) -> str:
 def thin_spaced(text: str) -> str:
     """Return a text with thin spaces between the thousands of its numbers, as views write them, in place of commas."""
     return text.replace(",", "\u2009")
+
+
+def is_truth_value(value: object) -> bool:
+    """Return whether a value is True or False, or one of numpy's, which pass for numbers in some of its versions."""
+    return type(value).__name__ in ("bool", "bool_")

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from scaler_notebook.engines.base import Engine
 from scaler_notebook.engines.resolve import engine_at
 from scaler_notebook.protocol.errors import EngineTimeoutError
+from scaler_notebook.quantities import is_truth_value
 from scaler_notebook.wording import counted, with_article
 
 from .engine_client import EngineClient
@@ -305,5 +306,5 @@ def _connected(address: str, *settings: Any) -> Client:
 
 
 def _check_seconds(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0:
+    if is_truth_value(value) or not isinstance(value, Real) or not float(value) > 0:
         raise ValueError(f"{name} is a positive number of seconds, not {value!r:.60}")

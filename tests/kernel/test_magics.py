@@ -143,7 +143,8 @@ def test_without_binding_the_card_shows(k: Kernel) -> None:
         ("config on_interrupt=perhaps", "one of"),
         ("config workers=0", "at least one worker"),
         ("start --workers 0", "greater than 0"),
-        ("history -n many", "invalid int value"),
+        ("history -n many", "'many' is no whole number of at least 1"),
+        ("history -n 0", "'0' is no whole number of at least 1"),
     ],
 )
 def test_a_mistake_is_said_and_what_to_type_instead(k: Kernel, line: str, error: str) -> None:

@@ -5,6 +5,7 @@ import operator
 from numbers import Real
 from typing import Any
 
+from scaler_notebook.quantities import is_truth_value
 from scaler_notebook.wording import with_article
 
 MAX_AMOUNT = 2**31 - 1  # of what can be counted
@@ -27,9 +28,7 @@ def checked_integer(option: str, value: int) -> int:
     TypeError
         The value is no integer.
     """
-    kind = type(value)
-    # numpy's integers have __index__, and so have the truth values of its older versions.
-    if kind.__name__ in ("bool", "bool_") or not hasattr(kind, "__index__"):
+    if is_truth_value(value) or not hasattr(type(value), "__index__"):  # numpy's integers have __index__
         raise TypeError(f"{option} is an integer, not {shown(value)}")
     return operator.index(value)
 
@@ -115,7 +114,7 @@ def checked_seconds(option: str, timeout: float) -> float:
         The value is something else.
     """
     try:
-        seconds = math.nan if isinstance(timeout, str | bytes | bool) else float(timeout)
+        seconds = math.nan if isinstance(timeout, str | bytes) or is_truth_value(timeout) else float(timeout)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if math.isnan(seconds):

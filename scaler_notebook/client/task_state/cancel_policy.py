@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsFloat, TypeAlias, get_args
 
+from scaler_notebook.quantities import is_truth_value
+
 OnInterrupt: TypeAlias = Literal["ask", "cancel", "leave"]
 
 
@@ -39,7 +41,7 @@ class CancelPolicy:
 
 def checked_grace(grace: float) -> float:
     """Return a grace period; TypeError or ValueError if it is no length of time, in seconds."""
-    if isinstance(grace, bool) or not isinstance(grace, SupportsFloat):
+    if is_truth_value(grace) or not isinstance(grace, SupportsFloat):
         raise TypeError(f"the grace period is a number of seconds, not {grace!r:.60}")
     if not 0 <= grace < math.inf:
         raise ValueError(f"the grace period is in seconds, at least 0 and finite, not {grace}")

@@ -137,6 +137,7 @@ BAD_CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str
     "more than a message holds": ((gives,), {"resources": {"memory": 1e30}}, ValueError, "at most 2..63 - 1"),
     "a timeout in words": ((gives,), {"timeout": "1"}, TypeError, "timeout is a number of seconds, not '1'"),
     "no timeout at all": ((gives,), {"timeout": math.nan}, TypeError, "timeout is a number of seconds, not nan"),
+    "numpy's true timeout": ((gives,), {"timeout": np.True_}, TypeError, "timeout is a number of seconds, not"),
     "a true timeout": ((gives,), {"timeout": True}, TypeError, "timeout is a number of seconds, not True"),
     "a timeout that is over": ((gives,), {"timeout": 0}, ValueError, "timeout is in seconds, more than 0 and finite"),
     "a run_timeout in words": ((gives,), {"run_timeout": "1"}, TypeError, "run_timeout is a number of seconds"),

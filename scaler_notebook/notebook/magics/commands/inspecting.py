@@ -16,7 +16,7 @@ from scaler_notebook.notebook.magics import documents, tables
 from scaler_notebook.notebook.views.static import terminal_text
 
 from . import finding
-from .parsing import add_json_option
+from .parsing import add_json_option, positive
 
 DEFAULT_COUNT = 50  # tasks that ``history`` lists by default
 
@@ -53,7 +53,7 @@ def add_history_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``history`` to a parser."""
     parser.add_argument(
         "-n",
-        type=int,
+        type=positive,
         default=DEFAULT_COUNT,
         metavar="TASKS",
         help=f"how many of the latest tasks; {DEFAULT_COUNT} otherwise",
@@ -72,14 +72,14 @@ def history(shell: Any, options: argparse.Namespace) -> None:
         The arguments, parsed by a parser of :func:`add_history_options`.
     """
     if options.json:
-        documents.show(tasks=documents.tasks(list(client_history.session)[-max(0, options.n) :]))
+        documents.show(tasks=documents.tasks(list(client_history.session)[-options.n :]))
     else:
         _show_history(options.n)
 
 
 def _show_history(count: int) -> None:
     """Display the latest ``count`` tasks of the session."""
-    records = list(client_history.session)[-max(0, count) :]
+    records = list(client_history.session)[-count:]
     if not records:
         print("no task was submitted in this session")
         return

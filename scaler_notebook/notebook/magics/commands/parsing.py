@@ -33,6 +33,13 @@ def seconds(text: str) -> float:
     return value
 
 
+def positive(text: str) -> int:
+    """Parse a whole number, at least 1. For argparse's ``type=``."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Add the option of a command that can say what it finds to a program."""
     parser.add_argument("--json", action="store_true", help="print a JSON object, for programs")

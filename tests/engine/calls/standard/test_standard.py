@@ -229,6 +229,7 @@ def test_large_results_and_output_survive_the_process() -> None:
         ({"initializer": print, "initargs": 4}, TypeError, "initargs is a tuple .*, not 4"),
         ({"initializer": print, "initargs": "ab"}, TypeError, "initargs is a tuple .*, not 'ab'"),
         ({"grace": "1"}, TypeError, "grace period is a number of seconds, not '1'"),
+        ({"grace": np.True_}, TypeError, "grace period is a number of seconds, not"),
         ({"on_interrupt": "stop"}, ValueError, "on_interrupt is one of"),
         ({"n_worker": 4}, TypeError, r"NotebookExecutor\(\) has no option 'n_worker'; did you mean 'n_workers'"),
         ({"initialiser": print}, TypeError, "did you mean 'initializer'"),
